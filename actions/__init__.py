@@ -1,0 +1,1 @@
+"""The verbs: one file each; `actions.core` is the engine they share."""

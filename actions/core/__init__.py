@@ -1,0 +1,250 @@
+"""The engine all verbs share: what an action is, what a plan is, and how one is applied.
+
+An action either plans changes or streams records; there is no third kind. A plan is pure: the same picture and parameters give the
+same plan, and what was confirmed is what is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import importlib
+import json
+import pkgutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from actions.core.params import Param, nearest, param, params_of, parse
+from cockpit.errors import BadInput
+from cockpit.model import Finding
+from cockpit.snapshot import Snapshot
+
+__all__ = [
+    "Action",
+    "Change",
+    "Clients",
+    "Column",
+    "Outcome",
+    "Param",
+    "Plan",
+    "Result",
+    "Risk",
+    "Target",
+    "load",
+    "names",
+    "param",
+    "params_of",
+    "parse",
+]
+
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+
+class Risk(enum.Enum):
+    """How an action is confirmed: READ never, CHANGE by y, DESTROY by a dialog that names what dies, SPEND by typing the name next to $/h."""
+
+    READ = "read"
+    CHANGE = "change"
+    DESTROY = "destroy"
+    SPEND = "spend"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a change touches: a Kubernetes object, or for `shell` the program."""
+
+    kind: str
+    name: str
+    namespace: str = ""
+    group: str = ""
+    version: str = "v1"
+    plural: str = ""
+
+    @property
+    def resource(self) -> str:
+        """`plural.group`, as kubectl writes it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, with_name: bool = True) -> str:
+        """The API path of the object, or of its collection."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        space = f"/namespaces/{self.namespace}" if self.namespace else ""
+        return f"{root}{space}/{self.plural}" + (f"/{self.name}" if with_name else "")
+
+    def __str__(self) -> str:
+        return f"{self.kind.lower()}/{self.name}" + (f" -n {self.namespace}" if self.namespace else "")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step of a plan. `via` kube | shell; `verb` create | apply | patch | delete | run; `line` is the command it stands for.
+
+    `resource_version` is the one it was planned from: when the object has moved since, applying it is a Conflict. `inverse` undoes it, None when
+    nothing can. `summary` is the one line a person reads; `argv` is for `shell`.
+    """
+
+    via: str
+    verb: str
+    target: Target
+    summary: str
+    line: str = ""
+    body: Mapping[str, Any] | None = None
+    content_type: str = MERGE_PATCH
+    resource_version: str = ""
+    before: Mapping[str, Any] | None = None
+    after: Mapping[str, Any] | None = None
+    inverse: Change | None = None
+    argv: tuple[str, ...] = ()
+    grace_seconds: int | None = None
+    wait_gone: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The change as the JSON contract and the journal print it; the data of a Secret never leaves."""
+        return {
+            "via": self.via,
+            "verb": self.verb,
+            "object": {"kind": self.target.kind, "namespace": self.target.namespace, "name": self.target.name, "resource": self.target.resource},
+            "summary": self.summary,
+            "command": self.line,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, in order; its lines are the preview. `confirm` is the word to type where typing is asked for."""
+
+    changes: tuple[Change, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    dollars_per_hour: float | None = None
+    confirm: str = ""
+    already: str = ""
+
+    def lines(self) -> list[str]:
+        """The preview: notes, changes, warnings."""
+        return [*self.notes, *(change.summary for change in self.changes), *(f"warning: {text}" for text in self.warnings)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a wait stands: `done` with a result, or a line that says what it waits for."""
+
+    done: bool
+    ok: bool = True
+    line: str = ""
+    result: Any = None
+
+
+@dataclass
+class Result:
+    """What came of an action; `to_dict` is the JSON object scripts rely on."""
+
+    action: str
+    ok: bool = True
+    dry_run: bool = False
+    cluster: str | None = None
+    simulated: bool | None = None
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    result: Any = None
+    findings: list[Finding] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: dict[str, str] | None = None
+    journal_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contract's object."""
+        shown = dataclasses.asdict(dataclasses.replace(self, findings=[]))
+        return shown | {"findings": [finding.to_dict() for finding in self.findings]}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a view: the key in its records, the heading, and whether numbers align right; wide ones are shown by `-o wide` only."""
+
+    key: str
+    title: str
+    right: bool = False
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Clients:
+    """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for."""
+
+    kube: Any = None
+    shell: Any = None
+
+
+def _never(snapshot: Snapshot, params: Any) -> str | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Action:
+    """A verb. Exactly one of `plan` (changes) and `records` (a view or a stream) is set.
+
+    `needs` names the sources whose rows the plan or view reads; one that failed stops the action. `disabled` gives the reason why it does not apply
+    now. `fills` maps the row under the cursor to parameters: (row kind, parameter). `follow` says how a wait stands. `front` names what the action
+    needs besides a cluster ("kube" | "shell" | "kube-if-any").
+    """
+
+    name: str
+    title: str
+    params: type
+    risk: Risk = Risk.READ
+    key: str = ""
+    panes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    front: tuple[str, ...] = ("kube",)
+    plan: Callable[[Snapshot, Any], Plan] | None = None
+    records: Callable[[Clients, Snapshot, Any, threading.Event], Iterable[Mapping[str, Any]]] | None = None
+    columns: tuple[Column, ...] = ()
+    streams: bool = False
+    fills: Mapping[str, str] = field(default_factory=dict)
+    disabled: Callable[[Snapshot, Any], str | None] = _never
+    follow: Callable[[Snapshot, Any], Outcome] | None = None
+    follow_needs: tuple[str, ...] = ()
+    doc: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """The action as `--describe` prints it."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "key": self.key,
+            "risk": self.risk.value,
+            "needs": list(self.needs),
+            "params": [one.to_dict() for one in params_of(self.params)],
+        }
+
+
+def names() -> list[str]:
+    """Every action's name, read from the folder without importing one."""
+    import actions
+
+    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(actions.__path__) if not module.ispkg)
+
+
+def load(name: str) -> Action:
+    """One action by name; BadInput with the nearest name when there is none."""
+    known = names()
+    if name not in known:
+        raise BadInput(f"unknown action {name!r}", nearest(name, known))
+    action: Action = importlib.import_module("actions." + name.replace("-", "_")).ACTION
+    return action
+
+
+def all_actions() -> Iterator[Action]:
+    """Every action, by name."""
+    return (load(name) for name in names())
+
+
+def as_json(value: Any) -> str:
+    """Compact JSON, keys as given."""
+    return json.dumps(value, separators=(",", ":"), default=str)

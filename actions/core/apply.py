@@ -1,0 +1,98 @@
+"""What was confirmed is what is done: one generic function for every verb, and the server's own judgement for a dry run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from actions.core import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Change, Clients, Plan, Result
+from actions.core.journal import Journal
+from cockpit.errors import CockpitError, NotFound
+
+FIELD_MANAGER = "cockpit"
+
+
+def apply(
+    plan: Plan,
+    clients: Clients,
+    *,
+    action: str,
+    params: Any,
+    dry_run: bool = False,
+    journal: Journal | None = None,
+    on_done: Callable[[Change], None] = lambda change: None,
+) -> Result:
+    """Apply a plan's changes in order; stops at the first that fails and says which were made. A dry run asks the server to judge each."""
+    result = Result(action=action, dry_run=dry_run, warnings=list(plan.warnings))
+    result.cluster = clients.kube.cluster if clients.kube else None
+    book = None if dry_run or not plan.changes else journal or Journal()
+    entry_id = book.begin(action, result.cluster or "", dataclasses.asdict(params), plan.changes) if book else None
+    result.journal_id = entry_id
+    try:
+        for index, change in enumerate(plan.changes):
+            _perform(change, clients, dry_run)
+            result.changes.append(change.to_dict())
+            if book and entry_id:
+                book.mark(entry_id, index)
+            on_done(change)
+    except CockpitError as error:
+        result.ok, result.error = False, error.to_dict()
+        if book and entry_id:
+            book.end(entry_id, "failed", error.message)
+        raise ApplyFailed(error, result) from error
+    if book and entry_id:
+        book.end(entry_id, "done")
+    return result
+
+
+class ApplyFailed(CockpitError):
+    """A change was refused; `result` holds those made before it, and the code and exit code are the cause's own."""
+
+    def __init__(self, cause: CockpitError, result: Result) -> None:
+        super().__init__(cause.message, cause.hint)
+        self.code, self.exit_code = cause.code, cause.exit_code
+        self.result = result
+
+
+def _perform(change: Change, clients: Clients, dry_run: bool) -> None:
+    if change.via == "shell":
+        if not dry_run:
+            clients.shell.run(change.argv)
+        return
+    params: dict[str, str] = {"dryRun": "All"} if dry_run else {}
+    {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete}[change.verb](change, clients.kube, params)
+
+
+def _create(change: Change, kube: Any, params: dict[str, str]) -> None:
+    checked = params | {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+    kube.request("POST", change.target.path(with_name=False), params=checked, body=change.body)
+
+
+def _apply(change: Change, kube: Any, params: dict[str, str]) -> None:
+    checked = params | {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": "false"}
+    kube.request("PATCH", change.target.path(), params=checked, body=change.body, content_type=APPLY_PATCH)
+
+
+def _patch(change: Change, kube: Any, params: dict[str, str]) -> None:
+    body: Any = change.body
+    if change.content_type == MERGE_PATCH and change.resource_version:
+        body = _with_resource_version(change.body or {}, change.resource_version)
+    kube.request("PATCH", change.target.path(), params=params | {"fieldManager": FIELD_MANAGER}, body=body, content_type=change.content_type)
+
+
+def _with_resource_version(body: Mapping[str, Any], resource_version: str) -> dict[str, Any]:
+    return {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": resource_version}}
+
+
+def _delete(change: Change, kube: Any, params: dict[str, str]) -> None:
+    options: dict[str, Any] = {"propagationPolicy": "Background"}
+    if change.grace_seconds is not None:
+        options["gracePeriodSeconds"] = change.grace_seconds
+    try:
+        kube.request("DELETE", change.target.path(), params=params, body=options)
+    except NotFound:
+        return
+
+
+__all__ = ["JSON_PATCH", "ApplyFailed", "apply"]

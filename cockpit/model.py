@@ -1,0 +1,402 @@
+"""The nouns, frozen: what the cockpit knows of a cluster. Joins are methods of `Snapshot` (snapshot.py); unknown is None, never 0.
+
+Bytes, seconds and watts are plain numbers whose unit is in the name; times are seconds since the epoch. Text that came from a cluster is kept as
+it came and is made inert where it is shown.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NewType
+
+from cockpit.errors import CockpitError
+
+NodeName = NewType("NodeName", str)
+PoolName = NewType("PoolName", str)
+ClaimName = NewType("ClaimName", str)
+
+
+class PodKey(NamedTuple):
+    """A pod, by namespace and name."""
+
+    namespace: str
+    name: str
+
+
+class JobKey(NamedTuple):
+    """A training job, by namespace, kind (PyTorchJob | TrainJob) and name."""
+
+    namespace: str
+    kind: str
+    name: str
+
+
+class QueueKey(NamedTuple):
+    """A Kueue LocalQueue (namespace set) or ClusterQueue (namespace empty)."""
+
+    namespace: str
+    name: str
+
+
+class DeviceKey(NamedTuple):
+    """A GPU (by index) or EFA device (by name) of one node."""
+
+    node: NodeName
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One Kubernetes condition; status True | False | Unknown as the API writes it."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A Kubernetes node with what matters for training; `gpu_*` and `efa_*` are device counts, None when the resource is not registered."""
+
+    name: NodeName
+    resource_version: str
+    instance_type: str = ""
+    zone: str = ""
+    region: str = ""
+    capacity_type: str = ""
+    pool: str = ""
+    internal_ip: str = ""
+    gpu_capacity: int | None = None
+    gpu_allocatable: int | None = None
+    efa_allocatable: int | None = None
+    cpu_allocatable: float | None = None
+    memory_allocatable_bytes: int | None = None
+    gpu_model: str = ""
+    cordoned: bool = False
+    cordon_reason: str = ""
+    ready: bool | None = None
+    problems: tuple[Condition, ...] = ()
+    taints: tuple[str, ...] = ()
+    topology: tuple[str, ...] = ()
+    created: float | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod; `state` is the one word kubectl would print (Running, ContainerCreating, CrashLoopBackOff, ...)."""
+
+    key: PodKey
+    resource_version: str
+    phase: str
+    state: str
+    node: NodeName | None = None
+    job: JobKey | None = None
+    replica: str = ""
+    index: int | None = None
+    gpus: int = 0
+    efa: int = 0
+    cpu: float = 0.0
+    memory_bytes: int = 0
+    restarts: int = 0
+    restart_attempt: int = 0
+    ready: bool = False
+    exit_code: int | None = None
+    message: str = ""
+    owner: str = ""
+    app: str = ""
+    ip: str = ""
+    ports: tuple[tuple[str, int], ...] = ()
+    created: float | None = None
+    started: float | None = None
+    deleting: bool = False
+    nominated: str = ""
+
+
+class Phase(enum.Enum):
+    """Where a job stands, derived from its pods and objects; the value is the word shown."""
+
+    SUSPENDED = "suspended"
+    QUEUED = "queued"
+    PENDING = "pending"
+    PROVISIONING = "provisioning"
+    PULLING = "pulling"
+    RENDEZVOUS = "rendezvous"
+    TRAINING = "training"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+    @property
+    def over(self) -> bool:
+        """True when nothing more will happen by itself."""
+        return self in (Phase.SUCCEEDED, Phase.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The facts of one training job object; its phase is derived by `Snapshot.phase_of`."""
+
+    key: JobKey
+    resource_version: str
+    uid: str = ""
+    strategy: str = ""
+    pods_wanted: int | None = None
+    ranks_per_pod: int | None = None
+    gpus_per_pod: int = 0
+    suspended: bool = False
+    queue: str = ""
+    conditions: tuple[Condition, ...] = ()
+    restarts: int = 0
+    steps_wanted: int | None = None
+    created: float | None = None
+    started: float | None = None
+    finished: float | None = None
+    deleting: bool = False
+    managed: bool = False
+
+    @property
+    def ranks_wanted(self) -> int | None:
+        """World size, when both factors are known."""
+        return None if self.pods_wanted is None or self.ranks_per_pod is None else self.pods_wanted * self.ranks_per_pod
+
+    def condition(self, type_: str) -> Condition | None:
+        """The condition of that type, if the object has it."""
+        return next((c for c in self.conditions if c.type == type_), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The last step a job's ranks reported, read from the log of its first rank."""
+
+    job: JobKey
+    step: int
+    steps: int | None = None
+    loss: float | None = None
+    loss_first: float | None = None
+    losses: tuple[float, ...] = ()
+    tokens_per_second: float | None = None
+    step_seconds: float | None = None
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodePool:
+    """A Karpenter NodePool; limits and usage by resource name, in Kubernetes base units (cpu cores, bytes, device counts)."""
+
+    name: PoolName
+    resource_version: str
+    ready: bool | None = None
+    conditions: tuple[Condition, ...] = ()
+    limits: Mapping[str, float] = field(default_factory=dict)
+    usage: Mapping[str, float] = field(default_factory=dict)
+    instance_types: tuple[str, ...] = ()
+    instance_families: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    capacity_types: tuple[str, ...] = ()
+    weight: int = 0
+    taints: tuple[str, ...] = ()
+    node_class: str = ""
+    created: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeClaim:
+    """A Karpenter NodeClaim; `waits_for` names the first condition that holds it, empty when Initialized."""
+
+    name: ClaimName
+    resource_version: str
+    pool: str = ""
+    node: NodeName | None = None
+    instance_type: str = ""
+    zone: str = ""
+    capacity_type: str = ""
+    conditions: tuple[Condition, ...] = ()
+    waits_for: str = ""
+    gpu_requested: int = 0
+    created: float | None = None
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """One resource of one flavor of a ClusterQueue: used of nominal."""
+
+    flavor: str
+    resource: str
+    nominal: float
+    used: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A Kueue queue; counts are workloads."""
+
+    key: QueueKey
+    resource_version: str
+    cluster_queue: str = ""
+    pending: int | None = None
+    admitted: int | None = None
+    active: bool | None = None
+    reason: str = ""
+    quotas: tuple[Quota, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Kueue Workload: why a job is or is not admitted; `position` is 1-based, None when not asked or not waiting."""
+
+    key: PodKey
+    resource_version: str
+    job_uid: str = ""
+    queue: str = ""
+    cluster_queue: str = ""
+    admitted: bool = False
+    finished: bool = False
+    reason: str = ""
+    message: str = ""
+    position: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU as DCGM reports it; every reading is None when its series is absent."""
+
+    key: DeviceKey
+    index: int
+    uuid: str = ""
+    model: str = ""
+    pod: PodKey | None = None
+    utilisation_percent: float | None = None
+    tensor_active_ratio: float | None = None
+    memory_used_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    temperature_celsius: float | None = None
+    power_watts: float | None = None
+    sm_clock_mhz: float | None = None
+    xid: int | None = None
+    xid_count: int | None = None
+    throttle: str = ""
+    at: float | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EfaDevice:
+    """One EFA device: counters as read, and rates (bits per second, ratio of packets) over the last two readings, None until there are two."""
+
+    key: DeviceKey
+    tx_bytes: int | None = None
+    rx_bytes: int | None = None
+    tx_bits_per_second: float | None = None
+    rx_bits_per_second: float | None = None
+    retransmit_ratio: float | None = None
+    rx_drops: int | None = None
+    unresponsive_events: int | None = None
+    impaired_events: int | None = None
+    line_bits_per_second: float | None = None
+    at: float | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes event, kept also after its object is gone."""
+
+    key: PodKey
+    involved_kind: str
+    involved_namespace: str
+    involved_name: str
+    reason: str
+    message: str
+    type: str = "Normal"
+    count: int = 1
+    at: float | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Dollars per hour of one offering; `source` says where it was read and when it was true."""
+
+    instance_type: str
+    zone: str
+    capacity_type: str
+    dollars_per_hour: float | None
+    available: bool | None = None
+    source: str = ""
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A resource (`plural.group`) this cluster serves; `fields` maps dotted spec paths of its schema, three levels deep, to their types."""
+
+    resource: str
+    group: str
+    version: str
+    kind: str
+    namespaced: bool = True
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A TrainingRuntime (namespace set) or ClusterTrainingRuntime (namespace empty)."""
+
+    key: PodKey
+    resource_version: str
+    framework: str = ""
+    deprecated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong or worth saying: stable id, severity error | warning | info, one sentence, evidence lines, and how to mend it."""
+
+    id: str
+    severity: str
+    message: str
+    object: str = ""
+    evidence: tuple[str, ...] = ()
+    remedy: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as the JSON contract prints it."""
+        return {
+            "id": self.id,
+            "severity": self.severity,
+            "message": self.message,
+            "object": self.object,
+            "evidence": list(self.evidence),
+            "remedy": self.remedy,
+        }
+
+
+class State(enum.Enum):
+    """How much a source may be believed now."""
+
+    STARTING = "starting"
+    LIVE = "live"
+    STALE = "stale"
+    DOWN = "down"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A source's state: `since` is when it last heard from the outside (epoch seconds), `error` why it is stale, down or absent."""
+
+    state: State = State.STARTING
+    since: float | None = None
+    error: CockpitError | None = None
+
+    @property
+    def believed(self) -> bool:
+        """True when the rows of this source are complete and fresh."""
+        return self.state is State.LIVE
