@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ from training.options import Options, refuse
 ERROR, NOT_FINITE, PEER_LOST = 1, 3, 4  # exit codes
 
 # What gloo and NCCL say on the ranks that are left when another one dies or hangs.
-_PEER_LOST = re.compile("closed by peer|reset by peer|broken pipe|remote process exited|timed out waiting|connection refused", re.I)
+_PEER_LOST = re.compile(
+    "closed by peer|reset by peer|broken pipe|connection refused|timed out waiting|timeout caused pair closure|remote process exited", re.I
+)
+_LINGER_SECONDS = 1.0  # so that torchrun, which looks ten times a second, finds the dead rank before the ones it takes along
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,9 @@ def run(main: Callable[[], int]) -> NoReturn:
         except RuntimeError as error:
             if not _PEER_LOST.search(str(error)):
                 raise
-            leave_at_once(PEER_LOST, f"rank {os.environ.get('RANK', '0')}: lost a peer, the cause is there: {first_line(error)}")
+            print(f"rank {os.environ.get('RANK', '0')}: lost a peer, the cause is there: {first_line(error)}", file=sys.stderr, flush=True)
+            time.sleep(_LINGER_SECONDS)
+            leave_at_once(PEER_LOST)
 
     try:
         code = watched()
