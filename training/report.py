@@ -22,6 +22,7 @@ from training.ranks import Rank
 
 # Dense bf16 tensor-core peaks, FLOP/s, from NVIDIA's data sheets; the first name found in the device's name counts.
 PEAK_BF16 = {
+    "GB200": 2.5e15,
     "B200": 2.25e15,
     "H200": 989e12,
     "H100 PCIe": 756e12,
@@ -29,6 +30,7 @@ PEAK_BF16 = {
     "H100": 989e12,
     "A100": 312e12,
     "L40S": 362e12,
+    "L40": 181e12,
     "L4": 121e12,
     "A10G": 70e12,
 }

@@ -313,9 +313,12 @@ def test_the_log_gets_the_lines_of_stdout_in_a_file_per_rank(capsys, tmp_path):
     assert (tmp_path / "new" / "rank3.jsonl").read_text() == capsys.readouterr().out
 
 
-def test_peaks_are_known_by_the_longest_fitting_name(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H100 PCIe")
+@pytest.mark.parametrize(
+    ("name", "peak"), [("NVIDIA H100 PCIe", 756e12), ("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA L40", 181e12), ("Tesla T4", None)]
+)
+def test_peaks_are_known_by_the_device_s_name(monkeypatch, name, peak):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     on_gpu = replace(ALONE, device=torch.device("cuda", 0))
-    assert report.peak_flops(on_gpu, torch.bfloat16) == 756e12
+    assert report.peak_flops(on_gpu, torch.bfloat16) == peak
     assert report.peak_flops(on_gpu, torch.float32) is None
     assert report.peak_flops(ALONE, torch.bfloat16) is None

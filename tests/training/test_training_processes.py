@@ -8,6 +8,7 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_two_ranks_under_torchrun_report_and_stop_on_sigterm(start, free_ports, 
 def test_two_pods_meet_by_the_operators_environment_from_a_mounted_copy(start, free_ports, tmp_path):
     """PET_* of a TrainJob, the files as a ConfigMap mounts them, and nothing else of the project."""
     mounted = tmp_path / "cockpit"
-    shutil.copytree("training", mounted / "training", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(__file__).parents[2] / "training", mounted / "training", ignore=shutil.ignore_patterns("__pycache__"))
     assert sum(path.stat().st_size for path in mounted.rglob("*.py")) < 1_000_000  # a ConfigMap's limit is 1 MiB
     env = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_MASTER_ADDR": "127.0.0.1", "PET_MASTER_PORT": str(free_ports(1))}
     flags = ("-m", "training.ddp", "--steps", "20", "--seed", "5")
