@@ -11,32 +11,25 @@ from cockpit.sim.controllers.reconcilers import Key, Reconciler
 
 
 class Namespaces(Reconciler):
-    """Fills a new namespace with what every namespace has, and empties a dying one before it goes."""
+    """Gives each namespace its default ServiceAccount; the store itself empties a dying namespace."""
 
-    name = "namespace-controller"
-    watches = ("namespaces",)
+    name = "serviceaccount-controller"
+    watches = ("namespaces", "serviceaccounts")
+
+    def keys(self, event: Any) -> Iterable[Key]:
+        """A lost default ServiceAccount is made anew."""
+        if event.resource == "namespaces":
+            return super().keys(event)
+        return [("", namespace_of(event.object))] if event.type == "DELETED" else []
 
     def reconcile(self, key: Key) -> float | None:
-        """Create the defaults, or delete the contents and then the finalizer."""
+        """Create the ServiceAccount that lacks."""
         namespace = self.cluster.find("namespaces", None, key[1])
-        if namespace is None:
+        if namespace is None or is_deleting(namespace) or self.cluster.find("serviceaccounts", key[1], "default") is not None:
             return None
-        if not is_deleting(namespace):
-            self._furnish(key[1])
-            return None
-        self.set_status("namespaces", namespace, {"phase": "Terminating"})
-        for record in self.cluster.records_in(key[1]):
-            if not is_deleting(record.object):
-                self.discard(record.kind.resource, key[1], record.name)
-        if self.cluster.records_in(key[1]):
-            return 0.1
-        self.cluster.finalize_namespace(key[1])
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": key[1]}}
+        self.cluster.create("serviceaccounts", account)
         return None
-
-    def _furnish(self, name: str) -> None:
-        if self.cluster.find("serviceaccounts", name, "default") is None:
-            account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
-            self.cluster.create("serviceaccounts", account)
 
 
 class DisruptionBudgets(Reconciler):

@@ -8,13 +8,12 @@ from typing import Any
 
 from cockpit.sim.controllers.karpenter_rules import NODEPOOL
 from cockpit.sim.controllers.karpenter_state import CLAIMS, COMPONENT, POOLS, KarpenterState, duration_seconds
-from cockpit.sim.controllers.karpenter_termination import INTERRUPTED
 from cockpit.sim.controllers.objects import Object, annotations_of, is_deleting, is_true, labels_of, name_of, status_of, with_condition
 from cockpit.sim.controllers.pods import is_finished, is_of_daemonset
 from cockpit.sim.controllers.reconcilers import Key, Reconciler
+from cockpit.sim.faults.queries import RESOURCE, target
 from cockpit.sim.instance_types import Offering
 
-FAULTS = "faults.sim.cockpit.dev"
 DO_NOT_DISRUPT = "karpenter.sh/do-not-disrupt"
 LOOK_SECONDS = 10.0
 
@@ -99,10 +98,10 @@ def _budget_is_zero(disruption: Object) -> bool:
 
 
 class Interruption(Reconciler):
-    """Spot interruption notices (Faults of kind spot-interruption): the claim is drained and deleted, its offering left alone."""
+    """Spot interruption notices (active Faults): the claim is drained and deleted, and its offering left alone for a while."""
 
     name = "karpenter-interruption"
-    watches = (FAULTS,)
+    watches = (RESOURCE,)
 
     def __init__(self, cluster: Any, options: Any, state: KarpenterState) -> None:
         super().__init__(cluster, options)
@@ -110,37 +109,28 @@ class Interruption(Reconciler):
         self._seen: set[str] = set()
 
     def reconcile(self, key: Key) -> float | None:
-        """React to one notice once."""
-        fault = self.cluster.find(FAULTS, None, key[1])
+        """React to one notice once, when its target is known."""
+        fault = self.cluster.find(RESOURCE, None, key[1])
         if fault is None or fault["spec"].get("fault") != "spot-interruption" or fault["metadata"]["uid"] in self._seen:
             return None
+        node = target(fault).get("node")
+        if not node or not status_of(fault).get("phase"):
+            return None
         self._seen.add(fault["metadata"]["uid"])
-        for claim in self._targets(fault["spec"].get("target") or {}):
-            self._interrupt(claim)
+        for claim in self.cluster.list(CLAIMS):
+            if status_of(claim).get("nodeName") == node:
+                self._interrupt(claim, node)
         return None
 
-    def _targets(self, target: Object) -> list[Object]:
-        """The spot claims a notice means: of one node, or of an instance type and zone."""
-        spot = [one for one in self.cluster.list(CLAIMS, labels={"karpenter.sh/capacity-type": "spot"}) if not is_deleting(one)]
-        asked = (
-            (target.get("node"), lambda one: status_of(one).get("nodeName")),
-            (target.get("instanceType"), lambda one: labels_of(one).get("node.kubernetes.io/instance-type")),
-            (target.get("zone"), lambda one: labels_of(one).get("topology.kubernetes.io/zone")),
-        )
-        wishes = [(wish, read) for wish, read in asked if wish]
-        return [one for one in spot if wishes and all(read(one) == wish for wish, read in wishes)]
-
-    def _interrupt(self, claim: Object) -> None:
+    def _interrupt(self, claim: Object, node: str) -> None:
         labels = labels_of(claim)
-        node = self.cluster.find("nodes", None, status_of(claim).get("nodeName") or "")
-        for one in (claim, node):
-            if one is not None:
-                message = "Spot interruption warning was triggered for the " + ("NodeClaim" if one is claim else "Node")
-                self.cluster.event(one, "SpotInterrupted", message, type="Warning", component=COMPONENT)
-                ending = "Interruption triggered termination for the " + ("NodeClaim" if one is claim else "Node")
-                self.cluster.event(one, "TerminatingOnInterruption", ending, type="Warning", component=COMPONENT)
-        if node is not None:
-            self.cluster.patch("nodes", None, name_of(node), {"metadata": {"annotations": {INTERRUPTED: self.cluster.now()}}})
+        said = "Interruption triggered termination for the NodeClaim"
+        self.cluster.event(claim, "TerminatingOnInterruption", said, type="Warning", component=COMPONENT)
+        held = self.cluster.find("nodes", None, node)
+        if held is not None:
+            said = "Interruption triggered termination for the Node"
+            self.cluster.event(held, "TerminatingOnInterruption", said, type="Warning", component=COMPONENT)
         offering = Offering(labels["node.kubernetes.io/instance-type"], labels["topology.kubernetes.io/zone"], "spot", 0.0)
         self.state.mark_unavailable(offering)
-        self.cluster.delete(CLAIMS, None, name_of(claim))
+        if not is_deleting(claim):
+            self.cluster.delete(CLAIMS, None, name_of(claim))

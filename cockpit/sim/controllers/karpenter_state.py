@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from cockpit.sim.faults import capacity_blocked
+from cockpit.sim.faults.queries import capacity_blocked
 
 if TYPE_CHECKING:
     from cockpit.sim.instance_types import Offering

@@ -25,11 +25,9 @@ from cockpit.sim.controllers.pods import is_finished, is_of_daemonset, tolerates
 from cockpit.sim.controllers.reconcilers import Key, Reconciler
 
 DISRUPTED = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}
-INTERRUPTED = "sim.cockpit.dev/interrupted-at"
 DRAIN_PAUSE_SECONDS = 0.5
 STUCK_SECONDS = 60.0
 SHUTDOWN_SECONDS = 0.5
-INTERRUPTION_SECONDS = 120.0
 
 
 class NodeTermination(Reconciler):
@@ -86,7 +84,7 @@ class NodeTermination(Reconciler):
     def _drain(self, claim: Object, node: Object) -> bool:
         """Evict what may be evicted; whether nothing is left to wait for."""
         waiting = [pod for pod in self._pods_on(node) if not self._is_stuck(pod)]
-        forced = self._is_out_of_time(claim, node)
+        forced = self._is_out_of_time(claim)
         blocked = 0
         for pod in waiting:
             if forced:
@@ -111,14 +109,10 @@ class NodeTermination(Reconciler):
         stamp = pod["metadata"].get("deletionTimestamp")
         return bool(stamp) and seconds_since(stamp, self.cluster.now()) > STUCK_SECONDS * self.options.pace
 
-    def _is_out_of_time(self, claim: Object, node: Object) -> bool:
-        """Whether terminationGracePeriod, or the two minutes of an interruption notice, have run out."""
-        now = self.cluster.now()
+    def _is_out_of_time(self, claim: Object) -> bool:
+        """Whether terminationGracePeriod has run out."""
         limit = duration_seconds(claim["spec"].get("terminationGracePeriod"))
-        deleted = claim["metadata"].get("deletionTimestamp")
-        noticed = annotations_of(node).get(INTERRUPTED)
-        late = limit is not None and seconds_since(deleted, now) > limit
-        return late or (bool(noticed) and seconds_since(noticed, now) > INTERRUPTION_SECONDS * self.options.pace)
+        return limit is not None and seconds_since(claim["metadata"].get("deletionTimestamp"), self.cluster.now()) > limit
 
     def _evict(self, pod: Object) -> bool:
         """Evict one pod if its disruption budgets allow it."""

@@ -135,6 +135,8 @@ def node_labels(machine: Machine) -> dict[str, str]:
     if machine.instance.gpus:
         labels |= {"nvidia.com/gpu.present": "true", "nvidia.com/gpu.count": str(machine.instance.gpus)}
         labels["nvidia.com/gpu.product"] = f"{str(machine.instance.gpu_name).upper()}-SIMULATED"
+    if machine.instance.efa_devices:
+        labels["vpc.amazonaws.com/efa.present"] = "true"
     return labels
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from cockpit.sim.controllers.machines import SIMULATED, allocatable_of, capacity_of, device_capacity
+from cockpit.sim.controllers.machines import SIMULATED
 from cockpit.sim.controllers.objects import (
     Object,
     condition_of,
@@ -20,8 +21,7 @@ from cockpit.sim.controllers.objects import (
 )
 from cockpit.sim.controllers.pods import is_finished, is_static, tolerates
 from cockpit.sim.controllers.reconcilers import Key, Reconciler
-from cockpit.sim.faults import node_down
-from cockpit.sim.instance_types import INSTANCE_TYPES
+from cockpit.sim.faults.queries import node_down
 
 COMPONENT = "node-controller"
 HEARTBEAT_SECONDS = 10.0
@@ -34,6 +34,13 @@ HEALTHY = (
     ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
     ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
 )
+BOOTING = (
+    "False",
+    "KubeletNotReady",
+    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: "
+    "cni plugin not initialized",
+)
+BOOT_SECONDS = 1.0
 SILENT = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
 
 
@@ -42,6 +49,10 @@ class NodeLifecycle(Reconciler):
 
     name = "node-lifecycle-controller"
     watches = ("nodes", "faults.sim.cockpit.dev")
+
+    def __init__(self, cluster: Any, options: Any) -> None:
+        super().__init__(cluster, options)
+        self._booted_at: dict[str, float] = {}
 
     def keys(self, event: Any) -> Iterable[Key]:
         """A fault touches every node."""
@@ -60,11 +71,20 @@ class NodeLifecycle(Reconciler):
         down = node_down(self.cluster, key[1])
         if not down:
             self._beat(key[1])
-        self._speak(node, down)
+        booting = self._boot_left(node)
+        self._speak(node, down, booting is not None)
         node = self.cluster.get("nodes", None, key[1])
         self._taint(node)
         again = self._evict(self.cluster.get("nodes", None, key[1]))
-        return HEARTBEAT_SECONDS if again is None else min(again, HEARTBEAT_SECONDS)
+        return min([HEARTBEAT_SECONDS, *(one for one in (again, booting) if one is not None)])
+
+    def _boot_left(self, node: Object) -> float | None:
+        """Seconds until a new node's network is up; None when it is."""
+        if condition_of(node, "Ready") is None:
+            now = asyncio.get_running_loop().time()
+            self._booted_at[name_of(node)] = now + BOOT_SECONDS * self.options.pace
+        left = self._booted_at.get(name_of(node), 0.0) - asyncio.get_running_loop().time()
+        return left if left > 0 else None
 
     def _beat(self, name: str) -> None:
         """Renew the node's Lease: the cheap heartbeat."""
@@ -78,19 +98,21 @@ class NodeLifecycle(Reconciler):
         elif seconds_since(lease["spec"].get("renewTime"), now) >= HEARTBEAT_SECONDS / 2:
             self.cluster.patch("leases.coordination.k8s.io", LEASES, name, {"spec": {"renewTime": now}})
 
-    def _speak(self, node: Object, down: bool) -> None:
-        """The kubelet's conditions, or Unknown ones when it is silent."""
+    def _speak(self, node: Object, down: bool, booting: bool) -> None:
+        """The kubelet's conditions; Unknown ones when it is silent, Ready=False while it boots."""
         now = self.cluster.now()
         was = condition_of(node, "Ready")
         conditions = status_of(node).get("conditions") or []
         for kind, status, reason, message in HEALTHY:
-            said = ("Unknown", *SILENT) if down else (status, reason, message)
+            said = ("Unknown", *SILENT) if down else BOOTING if booting and kind == "Ready" else (status, reason, message)
             conditions = with_condition(conditions, kind, *said, now, lastHeartbeatTime=now)
         if self.set_status("nodes", node, {"conditions": conditions}):
-            self._announce(node, was, down)
+            self._announce(node, was, down, booting)
 
-    def _announce(self, node: Object, was: Object | None, down: bool) -> None:
-        if down and was and was["status"] == "True":
+    def _announce(self, node: Object, was: Object | None, down: bool, booting: bool) -> None:
+        if booting:
+            self.cluster.event(node, "Starting", "Starting kubelet.", component="kubelet")
+        elif down and was and was["status"] == "True":
             self.cluster.event(node, "NodeNotReady", f"Node {name_of(node)} status is now: NodeNotReady", component=COMPONENT)
         elif not down and (was is None or was["status"] != "True"):
             self.cluster.event(node, "NodeReady", f"Node {name_of(node)} status is now: NodeReady", component="kubelet")
@@ -135,6 +157,7 @@ class NodeLifecycle(Reconciler):
 
     def _forget(self, name: str) -> None:
         """Remove the lease and the pods of a node that is gone."""
+        self._booted_at.pop(name, None)
         self.discard("leases.coordination.k8s.io", LEASES, name)
         for pod in self.cluster.list("pods"):
             if pod["spec"].get("nodeName") == name and not is_static(pod):
@@ -169,42 +192,3 @@ def _tolerated_seconds(pod: Object, taint: Object, now: str) -> float | None:
         return default - since
     limits = [one["tolerationSeconds"] for one in tolerations if one.get("tolerationSeconds") is not None]
     return min(limits) - since if limits else None
-
-
-class DevicePlugins(Reconciler):
-    """Puts GPUs and EFA devices into a node's capacity while the device plugin pod on it runs, and takes allocatable away when it does not."""
-
-    name = "device-plugins"
-    watches = ("pods", "nodes")
-    plugins = (("nvidia-device-plugin", "nvidia.com/gpu"), ("efa-device-plugin", "vpc.amazonaws.com/efa"))
-
-    def keys(self, event: Any) -> Iterable[Key]:
-        """A device plugin pod touches its node."""
-        if event.resource == "nodes":
-            return [("", event.object["metadata"]["name"])] if event.type == "ADDED" else []
-        node = event.object["spec"].get("nodeName")
-        mine = any(name_of(event.object).startswith(plugin) for plugin, _ in self.plugins)
-        return [("", node)] if node and mine else []
-
-    def reconcile(self, key: Key) -> float | None:
-        """Register or withdraw one node's devices."""
-        node = self.cluster.find("nodes", None, key[1])
-        instance = INSTANCE_TYPES.get(labels_of(node).get("node.kubernetes.io/instance-type", "")) if node else None
-        if node is None or instance is None or labels_of(node).get(SIMULATED) != "true":
-            return None
-        running = self._running_on(key[1])
-        status = status_of(node)
-        capacity, allocatable = dict(status.get("capacity") or capacity_of(instance)), dict(status.get("allocatable") or allocatable_of(instance))
-        for plugin, resource in self.plugins:
-            count = device_capacity(instance).get(resource)
-            if count and plugin in running:
-                capacity[resource] = allocatable[resource] = count
-            elif resource in allocatable:
-                allocatable[resource] = "0"
-        self.set_status("nodes", node, {"capacity": capacity, "allocatable": allocatable})
-        return None
-
-    def _running_on(self, node: str) -> set[str]:
-        pods = [pod for pod in self.cluster.list("pods", "kube-system") if pod["spec"].get("nodeName") == node]
-        up = [name_of(pod) for pod in pods if status_of(pod).get("phase") == "Running" and not is_deleting(pod)]
-        return {plugin for plugin, _ in self.plugins if any(name.startswith(plugin) for name in up)}
