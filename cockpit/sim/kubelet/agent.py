@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from cockpit.sim.kubelet import names, processes
 from cockpit.sim.kubelet.addresses import Addresses
+from cockpit.sim.kubelet.brakes import Brakes
 from cockpit.sim.kubelet.context import Machine, PodContext
 from cockpit.sim.kubelet.devices import EFA, GPU, Devices, Holder
 from cockpit.sim.kubelet.images import ImageStore
@@ -59,6 +60,7 @@ class Kubelet:
         self.exporters = exporters
         self.machine = Machine(cluster, folder, pace, ImageStore(pace), Devices(), ports, Rendezvous(ports))
         self.runs: dict[str, PodRun] = {}  # by pod uid
+        self.brakes = Brakes()
         self._addresses = Addresses()
         self._nodes_up: dict[str, asyncio.Event] = {}
         self._ready: dict[str, dict[str, dict[str, Any]]] = {}  # namespace -> uid -> ready pod
@@ -96,6 +98,7 @@ class Kubelet:
     async def stop(self) -> None:
         """SIGKILL every pod process and wait until all are gone."""
         self._stopped = True
+        self.brakes.close()
         for run in self.runs.values():
             if run.ending:
                 run.ending.cancel()

@@ -86,9 +86,9 @@ class ContainerRun:
                 await self.context.pause(wait * machine.pace)
                 wait = min(wait * 2, BACKOFF_LIMIT_SECONDS)
                 continue
-            seconds = took(pulled.seconds)
-            size = size_bytes(image)
-            self._event("Pulled", f'Successfully pulled image "{image}" in {seconds} ({seconds} including waiting). Image size: {size} bytes.')
+            seconds, size = took(pulled.seconds), size_bytes(image)
+            timed = f"in {seconds} ({seconds} including waiting)"
+            self._event("Pulled", f'Successfully pulled image "{image}" {timed}. Image size: {size} bytes.')
             break
         self.state.image_id = image_id(image)
 

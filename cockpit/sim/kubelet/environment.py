@@ -76,9 +76,8 @@ def _value_from(
         return field(pod, source["fieldRef"]["fieldPath"], address)
     if "resourceFieldRef" in source:
         return resource_field(cluster, pod, container, source["resourceFieldRef"])
-    kind, word, reference = (
-        ("secrets", "Secret", source["secretKeyRef"]) if "secretKeyRef" in source else ("configmaps", "ConfigMap", source["configMapKeyRef"])
-    )
+    secret = "secretKeyRef" in source
+    kind, word, reference = ("secrets", "Secret", source["secretKeyRef"]) if secret else ("configmaps", "ConfigMap", source["configMapKeyRef"])
     namespace, name, key = pod["metadata"]["namespace"], reference["name"], reference["key"]
     data = contents(cluster, kind, namespace, name, optional=bool(reference.get("optional")))
     if data is not None and key in data:

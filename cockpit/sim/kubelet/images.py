@@ -19,7 +19,6 @@ class Pulled:
     """How an image came to a node."""
 
     seconds: float
-    cached: bool
 
 
 def full_name(image: str) -> str:
@@ -62,22 +61,22 @@ class ImageStore:
         """Pull an image to a node, or wait for the pull that is under way; 0.5-1 s at pace 1; PullError for unknown images."""
         started = time.monotonic()
         key = (node, image)
-        running = self._pulling.get(key)
-        if running is not None:
-            await running.wait()
-        elif UNKNOWN in image:
+        while key in self._pulling:  # a pull that was given up leaves the image to the next who waits
+            await self._pulling[key].wait()
+            if key in self._present:
+                return Pulled(time.monotonic() - started)
+        if UNKNOWN in image:
             await asyncio.sleep(0.3 * self.pace)
             name = full_name(image)
             raise PullError(
                 f'Failed to pull image "{image}": rpc error: code = NotFound desc = failed to pull and unpack image "{name}": '
                 f'failed to resolve reference "{name}": {name}: not found'
             )
-        else:
-            await self._fetch(key)
-        return Pulled(time.monotonic() - started, cached=False)
+        await self._fetch(key)
+        return Pulled(time.monotonic() - started)
 
     async def _fetch(self, key: tuple[str, str]) -> None:
-        event = self._pulling[key] = asyncio.Event()
+        self._pulling[key] = asyncio.Event()
         seconds = 0.15 if key in self._present else 0.5 + int(_digest(key[1])[:4], 16) / 0xFFFF / 2
         try:
             await asyncio.sleep(seconds * self.pace)

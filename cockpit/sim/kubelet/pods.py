@@ -24,7 +24,9 @@ DEFAULT_GRACE_SECONDS = 30
 class PodRun:
     """Runs one pod from binding to its end, and keeps its status true."""
 
-    def __init__(self, machine: Machine, pod: dict[str, Any], address: dict[str, str], node_up: asyncio.Event, moved: Callable[[PodRun], None]) -> None:
+    def __init__(
+        self, machine: Machine, pod: dict[str, Any], address: dict[str, str], node_up: asyncio.Event, moved: Callable[[PodRun], None]
+    ) -> None:
         spec = pod["spec"]
         folder = machine.folder / pod["metadata"]["uid"].replace("-", "")[:12]
         self.context = PodContext(machine, pod, folder, address, self.publish, node_up=node_up, job=job_key(pod))

@@ -59,9 +59,9 @@ class Process:
     async def wait(self) -> int:
         """Wait for the end without polling; exit code, or minus the signal number."""
         loop = asyncio.get_running_loop()
-        ended = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
         descriptor = os.pidfd_open(self.pid)
-        loop.add_reader(descriptor, lambda: ended.done() or ended.set_result(None))
+        loop.add_reader(descriptor, _finish, ended)
         try:
             await ended
         finally:
@@ -71,6 +71,11 @@ class Process:
         _children.discard(self.pid)
         self.record.unlink(missing_ok=True)
         return code
+
+
+def _finish(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
 
 
 def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, mark: str, records: Path) -> tuple[Process, IO[bytes], IO[bytes]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +79,7 @@ class PodProxy:
                 content = await response.read()
                 headers = {k: v for k, v in response.headers.items() if k in ("Content-Type", "Content-Encoding", "Location")}
                 return response.status, headers, content
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return refused(f"error trying to reach service: dial tcp {target}: i/o timeout", code=504, reason="Timeout")
         except aiohttp.ClientError:
             return refused(f"error trying to reach service: dial tcp {target}: connect: connection refused")
