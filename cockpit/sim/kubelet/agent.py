@@ -235,6 +235,16 @@ class Kubelet:
                 found += [MetricsPort(*run.key, context.uid, context.node, base) for base in context.metrics.values()]
         return found
 
+    def ranks_of(self, uid: str) -> int:
+        """How many ranks a pod is told to start (PET_NPROC_PER_NODE), else how many GPUs it holds, else 1."""
+        run = self.runs.get(uid)
+        if run is None:
+            return 0
+        held = sum(1 for holder in self.gpus(run.context.node).values() if holder.uid == uid)
+        told = (entry.get("value") or "" for c in run.context.pod["spec"]["containers"] for entry in c.get("env") or []
+                if entry["name"] == "PET_NPROC_PER_NODE")  # fmt: skip
+        return max([int(value) for value in told if value.isdigit()], default=held) or 1
+
     def node_up(self, node: str) -> asyncio.Event:
         """Set while the node's kubelet works; cleared by a node-notready fault."""
         event = self._nodes_up.get(node)

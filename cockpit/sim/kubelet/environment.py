@@ -77,7 +77,8 @@ def _value_from(
     if "resourceFieldRef" in source:
         return resource_field(cluster, pod, container, source["resourceFieldRef"])
     secret = "secretKeyRef" in source
-    kind, word, reference = ("secrets", "Secret", source["secretKeyRef"]) if secret else ("configmaps", "ConfigMap", source["configMapKeyRef"])
+    kind, word = ("secrets", "Secret") if secret else ("configmaps", "ConfigMap")
+    reference = source["secretKeyRef" if secret else "configMapKeyRef"]
     namespace, name, key = pod["metadata"]["namespace"], reference["name"], reference["key"]
     data = contents(cluster, kind, namespace, name, optional=bool(reference.get("optional")))
     if data is not None and key in data:
