@@ -1,0 +1,74 @@
+"""Faults of nodes: silence, spot interruption, EFA retransmissions."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cockpit.sim.faults.effects import Effect
+from cockpit.sim.faults.queries import node_down
+from cockpit.sim.kubelet import processes, ranks
+
+SPOT_NOTICE_SECONDS = 120.0
+
+
+class NodeNotReady(Effect):
+    """A node whose kubelet falls silent: its processes are frozen until it is back. The node controller reads `node_down`."""
+
+    def start(self) -> str:
+        node = self.node()["metadata"]["name"]
+        self.kubelet.node_up(node).clear()
+        self.kubelet.brakes.put(self.name, lambda: ranks.node_pids(self.kubelet, node), 0.0)
+        return f"node {node} stopped posting its status"
+
+    def end(self) -> None:
+        """The kubelet is back, with what the API asked for meanwhile."""
+        self.kubelet.brakes.lift(self.name)
+        if not node_down(self.cluster, self.place["node"]):
+            self.kubelet.node_up(self.place["node"]).set()
+
+
+class SpotInterruption(Effect):
+    """The two-minute notice: Karpenter deletes the NodeClaim, and the instance is gone when the time is over."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> str:
+        node = self.node()
+        name = node["metadata"]["name"]
+        self.cluster.event(node, "SpotInterrupted", "Spot interruption warning was triggered", type="Warning", component="karpenter")
+        claims = [c for c in self.cluster.list("nodeclaims.karpenter.sh") if (c.get("status") or {}).get("nodeName") == name]
+        for claim in claims:
+            self.cluster.event(claim, "SpotInterrupted", "Spot interruption warning was triggered", type="Warning", component="karpenter")
+            if not claim["metadata"].get("deletionTimestamp"):
+                self.cluster.delete("nodeclaims.karpenter.sh", None, claim["metadata"]["name"])
+        notice = SPOT_NOTICE_SECONDS * self.kubelet.machine.pace
+        self._timer = asyncio.get_running_loop().call_later(notice, self._reclaim)
+        return f"node {name} will be reclaimed in {notice:g} s"
+
+    def _reclaim(self) -> None:
+        """The instance is gone: whatever still runs on it dies, and the node object with its finalizers goes."""
+        name = self.place["node"]
+        for run in self.kubelet.runs_on(name):
+            processes.kill_marked(run.context.uid)
+        if self.cluster.find("nodes", None, name) is not None:
+            self.cluster.patch("nodes", None, name, {"metadata": {"finalizers": None}})
+        if self.cluster.find("nodes", None, name) is not None:
+            self.cluster.delete("nodes", None, name)
+
+    def end(self) -> None:
+        """A notice that is taken back before its time leaves the instance alone; what Karpenter began goes on."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class EfaRetransmit(Effect):
+    """Retransmissions on a node's EFA devices: counters rise and the ranks on the node run slower."""
+
+    def start(self) -> str:
+        node = self.node()["metadata"]["name"]
+        self.kubelet.brakes.put(self.name, lambda: [p.pid for p in ranks.node_ranks(self.kubelet, node)], self.factor)
+        return f"EFA of node {node} retransmits; its ranks run at {self.factor:.0%}"
+
+    def end(self) -> None:
+        """Full speed again."""
+        self.kubelet.brakes.lift(self.name)

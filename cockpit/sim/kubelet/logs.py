@@ -1,0 +1,78 @@
+"""Container logs on disk in the CRI format, `<RFC3339Nano> stdout|stderr F|P text`, bounded in size."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+PARTIAL_BYTES = 16 * 1024  # containerd cuts a longer line into P records
+ROTATE_BYTES = 16 * 1024 * 1024  # then the file becomes FILE.1 and a new one starts, so a container keeps at most twice this
+
+
+def rfc3339_nano(nanoseconds: int) -> str:
+    """UTC time with nine decimals, as the container runtime writes it."""
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
+
+
+class CriLog:
+    """One container attempt's log file; bytes in, whole CRI records out, invalid UTF-8 untouched."""
+
+    def __init__(self, path: Path, rotate_bytes: int = ROTATE_BYTES) -> None:
+        self.path = path
+        self.rotate_bytes = rotate_bytes
+        self._pending = {"stdout": bytearray(), "stderr": bytearray()}
+        self._last = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size = os.fstat(self._file).st_size
+
+    def feed(self, stream: str, chunk: bytes) -> None:
+        """Take bytes a container wrote on `stream` and write the lines they complete."""
+        pending = self._pending[stream]
+        pending += chunk
+        records = bytearray()
+        while True:
+            newline = pending.find(b"\n", 0, PARTIAL_BYTES + 1)
+            if newline >= 0:
+                records += self._record(stream, b"F", bytes(pending[:newline]))
+                del pending[: newline + 1]
+            elif len(pending) > PARTIAL_BYTES:
+                records += self._record(stream, b"P", bytes(pending[:PARTIAL_BYTES]))
+                del pending[:PARTIAL_BYTES]
+            else:
+                break
+        self._write(bytes(records))
+
+    def line(self, text: str, stream: str = "stdout") -> None:
+        """Write one line of our own, after whatever the container has completed."""
+        self._write(self._record(stream, b"F", text.encode()))
+
+    def close(self) -> None:
+        """Write what never got its newline, and close; idempotent."""
+        if self._file < 0:
+            return
+        for stream, pending in self._pending.items():
+            if pending:
+                self._write(self._record(stream, b"F", bytes(pending)))
+                pending.clear()
+        os.close(self._file)
+        self._file = -1
+
+    def _record(self, stream: str, tag: bytes, text: bytes) -> bytes:
+        self._last = max(time.time_ns(), self._last + 1)
+        return b"%s %s %s %s\n" % (rfc3339_nano(self._last).encode(), stream.encode(), tag, text)
+
+    def _write(self, records: bytes) -> None:
+        if not records or self._file < 0:
+            return
+        if self._size and self._size + len(records) > self.rotate_bytes:
+            self._rotate()
+        self._size += os.write(self._file, records)
+
+    def _rotate(self) -> None:
+        os.close(self._file)
+        os.replace(self.path, self.path.with_name(self.path.name + ".1"))
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size = 0
