@@ -111,7 +111,7 @@ async def test_volumes_are_seen_at_their_mount_paths(world: World) -> None:
         {"name": "shm", "mountPath": "/dev/shm"},
         {"name": "shm", "mountPath": "/ckpt", "subPathExpr": "$(POD)"},
     ]
-    script = "python /opt/cockpit/training/sub/ddp.py; cat /etc/all/labels; od -An -tx1 /etc/all/key; ls $DIR; echo x > /ckpt/f; cat /dev/shm/vol/f; pwd"
+    script = "python /opt/cockpit/training/sub/ddp.py; cat /etc/all/labels; echo; od -An -tx1 /etc/all/key; ls $DIR; echo x > /ckpt/f; cat /dev/shm/vol/f; pwd"
     world.create(
         pod("vol", "sh", "-c", script, spec={"volumes": volumes}, labels={"a": "b"}, volumeMounts=mounts, workingDir="/workspace/here",
             env=[{"name": "DIR", "value": "/etc/all"}, {"name": "POD"} | _field("metadata.name")])
