@@ -65,7 +65,7 @@ class Kubelet:
         self._nodes_up: dict[str, asyncio.Event] = {}
         self._ready: dict[str, dict[str, dict[str, Any]]] = {}  # namespace -> uid -> ready pod
         self._chores: set[asyncio.Task[Any]] = set()
-        self._memory = MemoryLimits(self)
+        self.memory = MemoryLimits(self)
         self._proxy = PodProxy(self)
         self._stopped = False
         exporters.attach(self)
@@ -77,7 +77,7 @@ class Kubelet:
         self.prepare()
         subscription = self.cluster.subscribe("pods", "persistentvolumeclaims")
         self._chore(self.exporters.run())
-        self._chore(self._memory.run())
+        self._chore(self.memory.run())
         try:
             async for event in subscription:
                 self._follow(event)

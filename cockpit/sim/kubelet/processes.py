@@ -203,7 +203,7 @@ def kill_recorded(records: Path) -> int:
         except (json.JSONDecodeError, FileNotFoundError):
             record = {}
         pid, mark = record.get("pid"), record.get("mark")
-        if pid and record.get("start_ticks") is not None and start_ticks(pid) == record["start_ticks"]:
+        if pid and record.get("start_ticks") == start_ticks(pid) and state_of(pid) not in (None, "Z"):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
                 killed += 1
