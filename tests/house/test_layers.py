@@ -16,7 +16,7 @@ ALONE = {"cockpit.sim", "training", "manifests"}
 MIDDLE = {"actions", "cockpit.sources", "cockpit.clients", "cockpit.diagnosis"}
 OWNERS = {
     "kubernetes": "cockpit/clients/kubeconfig.py",
-    "urllib3": "cockpit/clients/kube.py",
+    "urllib3": "cockpit/clients/transport.py",
     "boto3": "cockpit/clients/aws.py",
     "prometheus_api_client": "cockpit/clients/prom.py",
     "sh": "cockpit/clients/shell.py",
