@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -120,13 +120,15 @@ class Kube:
         stop: threading.Event,
         timeout_seconds: float | None = None,
         piece_bytes: int = PIECE_BYTES,
+        on_open: Callable[[], None] | None = None,
     ) -> Iterator[bytes]:
         """Lines of a stream (watch, log follow) without their newline, until the server ends it or `stop` is set, which ends a silent one too.
 
+        `on_open` is called when the server has accepted, before the first line.
         Unreachable when it breaks off or is silent for `timeout_seconds`. Of a line longer than `piece_bytes` come pieces that end in
         streams.CUT.
         """
-        return self._transport.lines(path, params, stop, timeout_seconds, piece_bytes)
+        return self._transport.lines(path, params, stop, timeout_seconds, piece_bytes, on_open)
 
     def served(self, refresh: bool = False) -> Mapping[str, discovery.ServedResource]:
         """Every served resource by `plural.group`, cached until `refresh`."""

@@ -52,12 +52,6 @@ def coded(error: CockpitError, code: str) -> CockpitError:
     return error
 
 
-def error_of_status(status: Mapping[str, Any]) -> CockpitError:
-    """The error of an ERROR event inside a watch."""
-    code = status.get("code")
-    return error_of(code if isinstance(code, int) else 500, json.dumps(dict(status)).encode(), "WATCH", "")
-
-
 def _status(body: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(body)

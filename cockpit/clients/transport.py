@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
-import tempfile
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 
 import urllib3
@@ -22,6 +19,7 @@ from cockpit.clients.credentials import Certificate
 from cockpit.clients.kubeconfig import Endpoint
 from cockpit.clients.statuses import error_of
 from cockpit.clients.streams import Lines, Streams
+from cockpit.clients.tls import tls_context
 from cockpit.errors import BadKubeconfig, CockpitError, Unreachable
 
 CHUNK_BYTES = 1 << 16
@@ -111,7 +109,15 @@ class Transport:
             raise error_of(response.status, body, "GET", path)
         return body
 
-    def lines(self, path: str, params: Params | None, stop: threading.Event, timeout_seconds: float | None, piece_bytes: int) -> Iterator[bytes]:
+    def lines(
+        self,
+        path: str,
+        params: Params | None,
+        stop: threading.Event,
+        timeout_seconds: float | None,
+        piece_bytes: int,
+        on_open: Callable[[], None] | None,
+    ) -> Iterator[bytes]:
         """The lines of a stream; see Kube.lines."""
         sockets: list[Any] = []
         response = self._open(path, params, stop, timeout_seconds, sockets)
@@ -121,6 +127,8 @@ class Transport:
         try:
             if response.status >= 300:
                 raise error_of(response.status, response.read(CHUNK_BYTES), "GET", path)
+            if on_open is not None:
+                on_open()
             sockets[-1].settimeout(timeout_seconds)
             while not stop.is_set() and (chunk := response.read1(CHUNK_BYTES)):
                 yield from lines.feed(chunk)
@@ -230,7 +238,7 @@ def _pool(endpoint: Endpoint, certificate: Certificate | None) -> urllib3.PoolMa
         "socket_options": [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *_probes()],
     }
     if endpoint.server.startswith("https://"):
-        options["ssl_context"] = _tls(endpoint, certificate)
+        options["ssl_context"] = tls_context(endpoint, certificate)
         if endpoint.tls_server_name:
             options |= {"server_hostname": endpoint.tls_server_name, "assert_hostname": endpoint.tls_server_name}
         if endpoint.insecure:
@@ -262,35 +270,3 @@ def _proxy_of(server: str) -> str:
 def _without_password(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     return url.replace(f"{parts.username}:{parts.password}@", "***@") if parts.password else url
-
-
-def _tls(endpoint: Endpoint, certificate: Certificate | None) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cadata=endpoint.ca_pem) if endpoint.ca_pem else ssl.create_default_context()
-    except ssl.SSLError:
-        raise BadKubeconfig("the certificate-authority is not a PEM certificate", "write the kubeconfig anew") from None
-    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-    if endpoint.insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    if certificate:
-        _load_certificate(context, certificate)
-    return context
-
-
-def _load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None:
-    """OpenSSL reads a key from a file only: it gets an anonymous one in memory, or a private one that is removed at once."""
-    text = "\n".join(certificate).encode()
-    try:
-        if hasattr(os, "memfd_create"):
-            with os.fdopen(os.memfd_create("client-certificate"), "wb") as file:
-                file.write(text)
-                file.flush()
-                context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "client.pem"
-            path.touch(mode=0o600)
-            path.write_bytes(text)
-            context.load_cert_chain(path)
-    except ssl.SSLError:
-        raise BadKubeconfig("the client certificate and key do not load", "they must be a matching PEM pair without a pass phrase") from None
