@@ -72,7 +72,7 @@ def to_node(raw: RawNode) -> Node:
         cordon_reason=meta.annotation("cockpit.dev/cordon-reason"),
         ready=None if ready is None else ready == "True",
         problems=tuple(condition(one) for one in found if is_problem(one.type or "", one.status or "")),
-        taints=tuple(_taint(one) for one in spec.taints or () if one and one.key),
+        taints=tuple(taint(one) for one in spec.taints or () if one and one.key),
         topology=tuple(intern(value) for name in TOPOLOGY if (value := meta.label(name))),
         created=seconds(meta.creation_timestamp),
         simulated=meta.label("cockpit.dev/simulated") == "true",
@@ -93,7 +93,8 @@ def _capacity_type(meta: Meta) -> str:
     return intern(CAPACITY_TYPES.get(found, found))
 
 
-def _taint(raw: RawTaint) -> str:
+def taint(raw: RawTaint) -> str:
+    """`key=value:Effect`, as kubectl taints."""
     return intern(f"{raw.key}={raw.value}:{raw.effect or ''}" if raw.value else f"{raw.key}:{raw.effect or ''}")
 
 

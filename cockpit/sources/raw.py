@@ -16,6 +16,7 @@ intern = sys.intern
 class OwnerRef(msgspec.Struct, gc=False):
     kind: str | None = None
     name: str | None = None
+    uid: str | None = None
     controller: bool | None = None
 
 

@@ -27,6 +27,7 @@ ABSENT_SECONDS = (30.0, 60.0)
 BACKOFF_SECONDS = (0.5, 8.0)
 EVENT_BYTES = 8 << 20
 FREEZE_ROWS = 5000
+TRIM_ROWS = 500
 
 
 class _Object(msgspec.Struct):
@@ -56,6 +57,7 @@ class Listing:
 
     `raw` is the msgspec Struct of one object (with `metadata`), `to_row` makes its row or None, `key` the row's key from namespace and name (None:
     its rows are not deleted with it), `within` the keys of `kind` that this listing answers for. `paths` are tried in order until one is served.
+    Of rows that are kept, only the newest `keep` by `age` are (0: all).
     """
 
     kind: str
@@ -66,6 +68,8 @@ class Listing:
     within: Callable[[Any], bool] | None = None
     params: Mapping[str, str] = field(default_factory=dict)
     on_gone: Callable[[str, str], None] = lambda namespace, name: None
+    keep: int = 0
+    age: Callable[[Any], float] = lambda row: 0.0
 
     def __post_init__(self) -> None:
         page = msgspec.defstruct("Page", [("metadata", _ListMeta | None, None), ("items", list[self.raw | None] | None, None)])  # type: ignore[name-defined]
@@ -153,6 +157,7 @@ class Follow:
         self._path = listing.paths[0]
         self._version: str | None = None
         self._frozen = False
+        self._since_trim = 0
 
     def run(self, stop: threading.Event) -> None:
         """List and watch until `stop`, whatever goes wrong."""
@@ -194,7 +199,7 @@ class Follow:
         version = ""
         for page in self._pages(limit):
             rows, version = self._listing.page(page)
-            keys.update(self._voice.rows(self.part, self._listing.kind, rows))
+            keys.update(self._rows(rows))
             del page, rows
         self._version = version
         self._voice.listed(self.part, self._listing.kind, keys, self._listing.within)
@@ -215,6 +220,15 @@ class Follow:
             return
         self._path = self._listing.paths[-1]
         yield from self._kube.pages(self._path, params=self._listing.params, limit=limit)
+
+    def _rows(self, rows: list[Any]) -> list[Any]:
+        listing = self._listing
+        self._since_trim += len(rows)
+        keys = self._voice.rows(self.part, listing.kind, rows)
+        if listing.keep and self._since_trim >= TRIM_ROWS:
+            self._since_trim = 0
+            self._voice.trim(self.part, listing.kind, listing.keep, listing.age)
+        return keys
 
     def _watch(self, stop: threading.Event) -> None:
         """Events from where we stand until the server ends the watch; silence for too long ends it too."""
@@ -252,7 +266,7 @@ class Follow:
             self._voice.gone(self.part, self._listing.kind, self._listing.key(found.namespace or "", found.name or ""))
         elif event.type in ("ADDED", "MODIFIED"):
             row = self._listing.one(event.object)
-            self._voice.rows(self.part, self._listing.kind, [row] if row is not None else [])
+            self._rows([row] if row is not None else [])
 
 
 def _error(body: msgspec.Raw) -> CockpitError:

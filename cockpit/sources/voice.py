@@ -42,6 +42,13 @@ class Voice:
             self._listed.add(part)
             self._store.apply(Delete(self._source, kind, gone), *self._health())
 
+    def trim(self, part: int, kind: str, keep: int, age: Callable[[Any], float]) -> None:
+        """Drop the oldest rows beyond `keep`."""
+        rows = getattr(self._store.snapshot(), kind)
+        if len(rows) > keep:
+            oldest = sorted(((age(row), key) for key, row in rows.items()), key=lambda pair: pair[0])[: len(rows) - keep]
+            self.gone(part, kind, *(key for _, key in oldest))
+
     def recovered(self, part: int) -> None:
         """A part that was listed before is followed again."""
         with self._lock:
