@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from cockpit.sim.api import deletions, errors, fields, forms, managed, writes
+from cockpit.sim.api import builtin_rules, deletions, errors, fields, forms, managed, writes
 from cockpit.sim.api.errors import bad_request
 from cockpit.sim.api.json_patches import json_patch
 from cockpit.sim.api.merges import merge_patch
@@ -29,11 +29,19 @@ def manager_of(call: Call) -> str:
     return call.query.get("fieldManager") or call.headers.get("User-Agent", "unknown").partition("/")[0][:128] or "unknown"
 
 
+def _check_rules(target: Target, obj: dict[str, Any], before: dict[str, Any] | None) -> None:
+    if before is None:
+        builtin_rules.check_new(target.kind, obj)
+    elif not target.subresource:
+        builtin_rules.check_changed(target.kind, obj, before)
+
+
 def _finish(cluster: Cluster, call: Call) -> writes.Finish:
     target = call.where
     schema = schema_of(target.kind, target.version)
 
     def finish(obj: dict[str, Any], before: dict[str, Any] | None) -> None:
+        _check_rules(target, obj, before)
         writer = managed.Owner(manager_of(call), "Update", target.api_version, target.subresource, cluster.now())
         managed.track_update(schema, obj, before, writer)
     return finish
@@ -130,15 +138,16 @@ def apply(cluster: Cluster, call: Call) -> web.Response:
         require_uid_match(target.kind, applied["metadata"], record)
     writer = managed.Owner(manager_of(call), "Apply", target.api_version, target.subresource, cluster.now())
     live = record.fresh() if record else None
+    check: writes.Finish = lambda made, before: _check_rules(target, made, before)  # noqa: E731
     obj = managed.apply(schema_of(target.kind, target.version), live, applied, writer, call.flag("force"))
     if record:
-        made = writes.update(cluster, record, decode(encode(obj)), target.subresource or None, call.dry_run)
+        made = writes.update(cluster, record, decode(encode(obj)), target.subresource or None, call.dry_run, check)
         return answer(call, made)
     if target.subresource:
         raise errors.not_found(target.kind, target.name)
     if target.kind.status and target.kind.resource != "nodes":
         obj.pop("status", None)
-    return answer(call, writes.create(cluster, target.kind.resource, obj, call.dry_run), 201)
+    return answer(call, writes.create(cluster, target.kind.resource, obj, call.dry_run, check), 201)
 
 
 def _applied(call: Call) -> dict[str, Any]:
