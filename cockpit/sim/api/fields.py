@@ -22,12 +22,12 @@ def check_fields(call: Call, kind: Kind, version: str, obj: dict[str, Any]) -> N
     schema = schema_of(kind, version)
     if not schema:
         return
-    if kind.builtin:
-        _check_types(kind, version, schema, obj)
+    typed = schema if kind.builtin else {"type": "object", "properties": {"metadata": schema["properties"]["metadata"]}}
+    _check_types(kind, version, typed, obj)
     problems = [] if level == "Ignore" else _problems(call, schema, obj, kind)
     if problems and level == "Strict":
-        typed = f'{kind.kind} in version "{version}" cannot be handled as a {kind.kind}: ' if kind.builtin else ""
-        raise bad_request(f"{typed}strict decoding error: {', '.join(problems)}")
+        where = f'{kind.kind} in version "{version}" cannot be handled as a {kind.kind}: ' if kind.builtin else ""
+        raise bad_request(f"{where}strict decoding error: {', '.join(problems)}")
     call.warnings.extend(problems)
     if kind.builtin:
         structural.prune_and_default(schema, obj, _TYPED)

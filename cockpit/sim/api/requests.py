@@ -14,6 +14,7 @@ import yaml
 from cockpit.sim.api import errors
 from cockpit.sim.api.errors import ApiError
 from cockpit.sim.api.kinds import Kind, Kinds
+from cockpit.sim.api.protobufs import decode_protobuf
 
 MASTERS = "system:masters"
 
@@ -109,7 +110,9 @@ class Call:
 
 def decoded(body: bytes, content_type: str) -> Any:
     """A request body as Python values."""
-    if "protobuf" in content_type or "cbor" in content_type:
+    if "protobuf" in content_type:
+        return decode_protobuf(body)
+    if "cbor" in content_type:
         raise ApiError(415, "UnsupportedMediaType",
                        f"the body of the request was in an unknown format - accepted media types include: {_TYPES}", {})
     try:
@@ -120,7 +123,7 @@ def decoded(body: bytes, content_type: str) -> Any:
         raise errors.bad_request(f"the object provided is unrecognized (must be of type JSON or YAML): {problem}") from problem
 
 
-_TYPES = "application/json, application/yaml"
+_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 
 
 def duplicate_fields(body: bytes) -> list[str]:

@@ -43,13 +43,19 @@ def _walk_object(schema: Schema, value: dict[str, Any], keep: frozenset[str]) ->
                 del value[name]
     free = bool(schema.get(PRESERVE)) or (not properties and additional is None and schema.get("type") != "object")
     for name in list(value):
-        child = properties.get(name) or (additional if isinstance(additional, dict) else None)
+        child = _child(properties, additional, name)
         if name in keep:
             continue
         if child is not None:
             _walk(child, value[name], _TOP if child.get(EMBEDDED) else _NONE)
         elif not free and additional is not True:
             del value[name]
+
+
+def _child(properties: Schema, additional: Any, name: str) -> Schema | None:
+    """The schema of a field, {} for one that may hold anything, None for one that is not declared."""
+    found: Schema | None = properties.get(name)
+    return found if found is not None else additional if isinstance(additional, dict) else None
 
 
 def unknown_fields(schema: Schema, value: Any, path: str = "", keep: frozenset[str] = _TOP) -> Iterator[str]:
@@ -64,7 +70,7 @@ def unknown_fields(schema: Schema, value: Any, path: str = "", keep: frozenset[s
         additional = schema.get("additionalProperties")
         free = bool(schema.get(PRESERVE)) or (not properties and additional is None and schema.get("type") != "object")
         for name, inner in value.items():
-            child = properties.get(name) or (additional if isinstance(additional, dict) else None)
+            child = _child(properties, additional, name)
             here = f"{path}.{name}" if path else name
             if name in keep:
                 continue
@@ -158,7 +164,7 @@ def _object_rules(schema: Schema, value: dict[str, Any], path: str, keep: frozen
         if name not in value:
             yield cause(f"{path}.{name}" if path else name, "Required value", "FieldValueRequired")
     for name, inner in value.items():
-        child = properties.get(name) or (additional if isinstance(additional, dict) else None)
+        child = _child(properties, additional, name)
         if child is not None and name not in keep:
             yield from violations(child, inner, f"{path}.{name}" if path else name, frozenset())
     most = schema.get("maxProperties")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from cockpit.sim.api import deletions, errors, fields, forms, managed, writes
+from cockpit.sim.api import builtin_rules, deletions, errors, fields, forms, managed, writes
 from cockpit.sim.api.errors import bad_request
 from cockpit.sim.api.json_patches import json_patch
 from cockpit.sim.api.merges import merge_patch
@@ -17,6 +17,7 @@ from cockpit.sim.api.responses import bytes_response, json_response
 from cockpit.sim.api.selectors import matcher
 from cockpit.sim.api.shapes import schema_of
 from cockpit.sim.api.strategic import strategic_merge
+from cockpit.sim.api.structural import unknown_fields
 
 if TYPE_CHECKING:
     from cockpit.sim.store import Cluster
@@ -29,11 +30,19 @@ def manager_of(call: Call) -> str:
     return call.query.get("fieldManager") or call.headers.get("User-Agent", "unknown").partition("/")[0][:128] or "unknown"
 
 
+def _check_rules(target: Target, obj: dict[str, Any], before: dict[str, Any] | None) -> None:
+    if before is None:
+        builtin_rules.check_new(target.kind, obj)
+    elif not target.subresource:
+        builtin_rules.check_changed(target.kind, obj, before)
+
+
 def _finish(cluster: Cluster, call: Call) -> writes.Finish:
     target = call.where
     schema = schema_of(target.kind, target.version)
 
     def finish(obj: dict[str, Any], before: dict[str, Any] | None) -> None:
+        _check_rules(target, obj, before)
         writer = managed.Owner(manager_of(call), "Update", target.api_version, target.subresource, cluster.now())
         managed.track_update(schema, obj, before, writer)
     return finish
@@ -130,15 +139,16 @@ def apply(cluster: Cluster, call: Call) -> web.Response:
         require_uid_match(target.kind, applied["metadata"], record)
     writer = managed.Owner(manager_of(call), "Apply", target.api_version, target.subresource, cluster.now())
     live = record.fresh() if record else None
+    check: writes.Finish = lambda made, before: _check_rules(target, made, before)  # noqa: E731
     obj = managed.apply(schema_of(target.kind, target.version), live, applied, writer, call.flag("force"))
     if record:
-        made = writes.update(cluster, record, decode(encode(obj)), target.subresource or None, call.dry_run)
+        made = writes.update(cluster, record, decode(encode(obj)), target.subresource or None, call.dry_run, check)
         return answer(call, made)
     if target.subresource:
         raise errors.not_found(target.kind, target.name)
     if target.kind.status and target.kind.resource != "nodes":
         obj.pop("status", None)
-    return answer(call, writes.create(cluster, target.kind.resource, obj, call.dry_run), 201)
+    return answer(call, writes.create(cluster, target.kind.resource, obj, call.dry_run, check), 201)
 
 
 def _applied(call: Call) -> dict[str, Any]:
@@ -156,7 +166,7 @@ def _applied(call: Call) -> dict[str, Any]:
     meta["name"] = target.name
     if target.kind.namespaced:
         meta["namespace"] = target.namespace
-    unknown = next(iter(fields.structural.unknown_fields(schema_of(target.kind, target.version), obj, keep=frozenset({"apiVersion", "kind"}))), "")
+    unknown = next(unknown_fields(schema_of(target.kind, target.version), obj, keep=frozenset({"apiVersion", "kind"})), "")
     if unknown and target.kind.builtin:
         where = f"{target.namespace}/{target.name}" if target.namespace else f"/{target.name}"
         typed = f"{target.kind.api_version.rpartition('/')[0]}/{target.version}, Kind={target.kind.kind}"
