@@ -9,12 +9,16 @@ from cockpit.sim.controllers.deployments import Deployments, ReplicaSets
 from cockpit.sim.controllers.device_plugins import DevicePlugins
 from cockpit.sim.controllers.housekeeping import DisruptionBudgets, Namespaces
 from cockpit.sim.controllers.jobs import Jobs
+from cockpit.sim.controllers.jobsets import JobSets
 from cockpit.sim.controllers.karpenter_claims import NodeClaims
 from cockpit.sim.controllers.karpenter_disruption import Disruption, Interruption
 from cockpit.sim.controllers.karpenter_pools import NodeClasses, NodePools
 from cockpit.sim.controllers.karpenter_provisioner import KarpenterProvisioner
 from cockpit.sim.controllers.karpenter_state import KarpenterState
 from cockpit.sim.controllers.karpenter_termination import NodeTermination
+from cockpit.sim.controllers.kueue_scheduler import KueueScheduler
+from cockpit.sim.controllers.kueue_visibility import Visibility
+from cockpit.sim.controllers.kueue_workloads import KueueJobs
 from cockpit.sim.controllers.node_lifecycle import NodeLifecycle
 from cockpit.sim.controllers.options import Options
 from cockpit.sim.controllers.pod_admission import tolerate_extended_resources
@@ -22,6 +26,7 @@ from cockpit.sim.controllers.pytorchjobs import PyTorchJobs
 from cockpit.sim.controllers.reconcilers import Controller
 from cockpit.sim.controllers.scheduler import Scheduler
 from cockpit.sim.controllers.services import Services
+from cockpit.sim.controllers.trainjobs import TrainJobs
 from cockpit.sim.crds import install_crds
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Controller", "Options", "controllers"]
 
 PLAIN = (Scheduler, NodeLifecycle, DevicePlugins, DaemonSets, Deployments, ReplicaSets, Services, Jobs, Namespaces, DisruptionBudgets)
-OPERATORS = (PyTorchJobs, NodePools, NodeClasses)
+OPERATORS = (PyTorchJobs, JobSets, TrainJobs, KueueJobs, KueueScheduler, NodePools, NodeClasses)
 KARPENTER = (KarpenterProvisioner, NodeClaims, NodeTermination, Disruption, Interruption)
 
 
@@ -40,6 +45,7 @@ def controllers(cluster: Cluster, options: Options) -> list[Controller]:
     if options.static:
         return []
     cluster.admit("pods", tolerate_extended_resources)
+    Visibility(cluster).install()
     state = KarpenterState(cluster, options.pace)
     plain = [make(cluster, options) for make in (*PLAIN, *OPERATORS)]
     return [*plain, *(make(cluster, options, state) for make in KARPENTER)]
