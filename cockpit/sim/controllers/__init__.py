@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cockpit.sim.controllers.changes import Changes
 from cockpit.sim.controllers.daemonsets import DaemonSets
 from cockpit.sim.controllers.deployments import Deployments, ReplicaSets
 from cockpit.sim.controllers.device_plugins import DevicePlugins
@@ -40,10 +41,10 @@ KARPENTER = (KarpenterProvisioner, NodeClaims, NodeTermination, Disruption, Inte
 
 
 def controllers(cluster: Cluster, options: Options) -> list[Controller]:
-    """Install the CRDs and admission hooks, and return every controller to run; none for a static scenario."""
+    """Install the CRDs and admission hooks, and return every controller to run; for a static scenario only its changes."""
     install_crds(cluster, options.trainer)
     if options.static:
-        return []
+        return [Changes(cluster, options)]
     cluster.admit("pods", tolerate_extended_resources)
     Visibility(cluster).install()
     state = KarpenterState(cluster, options.pace)

@@ -83,9 +83,7 @@ def quotas_of(queue: Object, queues: Sequence[Object], usage: Mapping[str, Usage
     return found
 
 
-def assign(
-    podsets: Sequence[Object], queue: Object, flavors: Mapping[str, Object], quotas: Mapping[tuple[str, str], Quota]
-) -> Assignment:
+def assign(podsets: Sequence[Object], queue: Object, flavors: Mapping[str, Object], quotas: Mapping[tuple[str, str], Quota]) -> Assignment:
     """Give every pod set of a workload its flavors, the first that fits in each resource group."""
     assumed: Usage = {}
     chosen: dict[str, dict[str, str]] = {}
@@ -183,7 +181,9 @@ def admission_of(queue: Object, podsets: Sequence[Object], assignment: Assignmen
     for podset in podsets:
         flavors = dict(assignment.flavors[podset["name"]])
         held = {resource: amount for resource, amount in podset_requests(podset).items() if resource in flavors}
-        assigned.append({"name": podset["name"], "count": podset.get("count", 1), "flavors": flavors, "resourceUsage": written_amounts(held)})
+        assigned.append(
+            {"name": podset["name"], "count": podset.get("count", 1), "flavors": flavors, "resourceUsage": written_amounts(held)}
+        )
     return {"clusterQueue": name_of(queue), "podSetAssignments": assigned}
 
 

@@ -24,9 +24,21 @@ class Visibility:
         """Serve both versions of the API."""
         resources = [
             {"name": "clusterqueues", "singularName": "", "namespaced": False, "kind": "ClusterQueue", "verbs": []},
-            {"name": "clusterqueues/pendingworkloads", "singularName": "", "namespaced": False, "kind": "PendingWorkloadsSummary", "verbs": ["get"]},
+            {
+                "name": "clusterqueues/pendingworkloads",
+                "singularName": "",
+                "namespaced": False,
+                "kind": "PendingWorkloadsSummary",
+                "verbs": ["get"],
+            },
             {"name": "localqueues", "singularName": "", "namespaced": True, "kind": "LocalQueue", "verbs": []},
-            {"name": "localqueues/pendingworkloads", "singularName": "", "namespaced": True, "kind": "PendingWorkloadsSummary", "verbs": ["get"]},
+            {
+                "name": "localqueues/pendingworkloads",
+                "singularName": "",
+                "namespaced": True,
+                "kind": "PendingWorkloadsSummary",
+                "verbs": ["get"],
+            },
         ]
         for version in VERSIONS:
             self.cluster.virtual(f"/apis/{GROUP}/{version}", _answering(self, version), resources)
