@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cockpit.sim import instance_types
 from cockpit.sim.exporters import dcgm, efa, karpenter
 from cockpit.sim.exporters.efa import EfaDevice
 from cockpit.sim.exporters.gpu_types import gpu_type
@@ -21,11 +22,11 @@ SAMPLE_SECONDS = 1.0
 
 
 class Exporters:
-    """GPUs and EFA devices of all nodes; `offerings` are the instance types for sale."""
+    """GPUs and EFA devices of all nodes; `offerings` are the instance types for sale, the practice cluster's own when not told."""
 
-    def __init__(self, cluster: Any, offerings: Iterable[karpenter.Offering] = ()) -> None:
+    def __init__(self, cluster: Any, offerings: Iterable[karpenter.Offering] | None = None) -> None:
         self.cluster = cluster
-        self.offerings = tuple(offerings)
+        self.offerings = tuple(instance_types.offerings() if offerings is None else offerings)
         self.reports = RankReports()
         self.kubelet: Kubelet | None = None
         self._gpus: dict[str, list[Gpu]] = {}

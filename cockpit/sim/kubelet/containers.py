@@ -101,7 +101,8 @@ class ContainerRun:
             return self._start_error(str(prepared))
         context, name, attempt = self.context, self.spec["name"], self.state.restart_count
         self.log = CriLog(context.log_path(name, attempt))
-        context.log_path(name, attempt - 2).unlink(missing_ok=True)
+        for old in context.log_path(name, attempt).parent.glob(f"{attempt - 2}.log*"):
+            old.unlink()
         if prepared.idle:
             self.log.line(f"SIMULATED: the entrypoint of image {self.spec['image']} is not known here; idling")
         mark = f"{context.uid}/{name}/{attempt}"

@@ -23,7 +23,8 @@ CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 COUNTING = """
 import json, os, subprocess, sys, time
 if "LOCAL_RANK" not in os.environ:
-    sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]], env=os.environ | {"LOCAL_RANK": "0", "RANK": os.environ["POD_RANK"]}).returncode)
+    rank = {"LOCAL_RANK": "0", "RANK": os.environ["POD_RANK"]}
+    sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]], env=os.environ | rank).returncode)
 """
 SPIN = """
 import sys, time
@@ -270,7 +271,7 @@ async def test_api_faults_call_the_hooks(world: World, hooks: Hooks) -> None:
         ("slow-rank", {"job": "j", "rank": 5}, "rank 5 of job default/j does not run; running ranks: 1"),
     ],
 )
-async def test_unknown_targets_fail_with_a_clear_message(world: World, hooks: Hooks, fault: str, where: dict[str, Any], message: str) -> None:
+async def test_unknown_targets_fail_clearly(world: World, hooks: Hooks, fault: str, where: dict[str, Any], message: str) -> None:
     if where.get("rank") == 5:
         await training(world)
     name = inject(world, fault, **where)

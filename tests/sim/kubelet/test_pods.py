@@ -198,5 +198,5 @@ async def test_missing_config_waits_until_it_exists(world: World, policy: str) -
     world.create(pod("waits", "sh", "-c", "echo $A; sleep 100", env=env, spec={"restartPolicy": policy}))
     await until(lambda: world.state("waits").get("waiting", {}).get("reason") == "CreateContainerConfigError", "the error")
     assert world.state("waits")["waiting"]["message"] == 'configmap "later" not found'
-    world.cluster.create("configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "later", "namespace": "default"}, "data": {"a": "b"}})
+    world.config_map("later", {"a": "b"})
     await until(lambda: world.log("waits") == ["b"], "it starts")
