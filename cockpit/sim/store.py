@@ -12,6 +12,7 @@ from cockpit.sim.api import crds, deletions, errors, metadata, recorder, writes
 from cockpit.sim.api.builtins import builtin_kinds
 from cockpit.sim.api.collector import Collector
 from cockpit.sim.api.errors import ApiError
+from cockpit.sim.api.history import History
 from cockpit.sim.api.kinds import Kind, Kinds
 from cockpit.sim.api.merges import merge_patch
 from cockpit.sim.api.records import RV_HEAD, Record, Shelf, record_of
@@ -101,6 +102,10 @@ class Cluster:
         """Everything that lives in one namespace."""
         shelves = [shelf for shelf in self._shelves.values() if shelf.kind.namespaced]
         return [record for shelf in shelves for record in shelf.within(namespace)]
+
+    def histories(self) -> list[History]:
+        """The history of changes of every resource."""
+        return [shelf.history for shelf in self._shelves.values()]
 
     def waiting_foreground(self, uid: str) -> list[tuple[str, str]]:
         """Where the object of this uid is, if it waits for its dependents to go."""

@@ -47,9 +47,6 @@ def _container(container: Object) -> None:
          imagePullPolicy="Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent")
     for port in container.get("ports") or ():
         _set(port, protocol="TCP")
-    resources = container["resources"]
-    for name, amount in (resources.get("limits") or {}).items():
-        resources.setdefault("requests", {}).setdefault(name, amount)
     for env in container.get("env") or ():
         field = (env.get("valueFrom") or {}).get("fieldRef")
         if field:
@@ -79,6 +76,9 @@ def _pod(cluster: Cluster, obj: Object) -> None:
     spec = _spec(obj)
     pod_spec(spec)
     _set(spec, serviceAccountName="default", serviceAccount="default", enableServiceLinks=True, preemptionPolicy="PreemptLowerPriority")
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        for name, amount in (container["resources"].get("limits") or {}).items():
+            container["resources"].setdefault("requests", {}).setdefault(name, amount)
     _priority(cluster, spec)
     keys = {toleration.get("key") for toleration in spec.get("tolerations") or () if toleration.get("effect") in (None, "NoExecute")}
     if not any(toleration.get("operator") == "Exists" and not toleration.get("key") for toleration in spec.get("tolerations") or ()):
@@ -115,15 +115,21 @@ def _template(obj: Object) -> None:
     pod_spec(template.setdefault("spec", {}))
 
 
+def _rolling(strategy: Object, limits: Object) -> None:
+    _set(strategy, type="RollingUpdate")
+    if strategy["type"] == "RollingUpdate":
+        _set(strategy, rollingUpdate=limits)
+
+
 def _deployment(_: Cluster, obj: Object) -> None:
-    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}}
-    _set(_spec(obj), replicas=1, strategy=rolling, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    _set(_spec(obj), replicas=1, strategy={}, revisionHistoryLimit=10, progressDeadlineSeconds=600)
+    _rolling(obj["spec"]["strategy"], {"maxUnavailable": "25%", "maxSurge": "25%"})
     _template(obj)
 
 
 def _daemon_set(_: Cluster, obj: Object) -> None:
-    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
-    _set(_spec(obj), updateStrategy=rolling, revisionHistoryLimit=10)
+    _set(_spec(obj), updateStrategy={}, revisionHistoryLimit=10)
+    _rolling(obj["spec"]["updateStrategy"], {"maxUnavailable": 1, "maxSurge": 0})
     _template(obj)
     zeros = {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0}
     obj.setdefault("status", zeros)
@@ -136,8 +142,8 @@ def _replica_set(_: Cluster, obj: Object) -> None:
 
 
 def _stateful_set(_: Cluster, obj: Object) -> None:
-    rolling = {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
-    _set(_spec(obj), replicas=1, podManagementPolicy="OrderedReady", updateStrategy=rolling, revisionHistoryLimit=10, serviceName="")
+    _set(_spec(obj), replicas=1, podManagementPolicy="OrderedReady", updateStrategy={}, revisionHistoryLimit=10, serviceName="")
+    _rolling(obj["spec"]["updateStrategy"], {"partition": 0})
     _template(obj)
     obj.setdefault("status", {"replicas": 0, "availableReplicas": 0})
 

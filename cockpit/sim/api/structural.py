@@ -10,26 +10,27 @@ from typing import Any
 from cockpit.sim.api.errors import cause
 
 Schema = dict[str, Any]
-_TOP = {"apiVersion", "kind", "metadata"}
+_TOP = frozenset({"apiVersion", "kind", "metadata"})
+_NONE: frozenset[str] = frozenset()
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
 
 
-def prune_and_default(schema: Schema, obj: dict[str, Any]) -> None:
-    """Drop what the schema does not know and fill in its defaults, in place; metadata is left alone."""
-    _walk(schema, obj, _TOP)
+def prune_and_default(schema: Schema, obj: dict[str, Any], keep: frozenset[str] = _TOP) -> None:
+    """Drop what the schema does not know and fill in its defaults, in place; fields in `keep` are left alone."""
+    _walk(schema, obj, keep)
 
 
-def _walk(schema: Schema, value: Any, keep: set[str]) -> None:
+def _walk(schema: Schema, value: Any, keep: frozenset[str]) -> None:
     if isinstance(value, dict):
         _walk_object(schema, value, keep)
     elif isinstance(value, list):
         items = schema.get("items") or {}
         for item in value:
-            _walk(items, item, _TOP if items.get(EMBEDDED) else set())
+            _walk(items, item, _TOP if items.get(EMBEDDED) else _NONE)
 
 
-def _walk_object(schema: Schema, value: dict[str, Any], keep: set[str]) -> None:
+def _walk_object(schema: Schema, value: dict[str, Any], keep: frozenset[str]) -> None:
     properties = schema.get("properties") or {}
     additional = schema.get("additionalProperties")
     for name, child in properties.items():
@@ -42,20 +43,26 @@ def _walk_object(schema: Schema, value: dict[str, Any], keep: set[str]) -> None:
                 del value[name]
     free = bool(schema.get(PRESERVE)) or (not properties and additional is None and schema.get("type") != "object")
     for name in list(value):
-        child = properties.get(name) or (additional if isinstance(additional, dict) else None)
+        child = _child(properties, additional, name)
         if name in keep:
             continue
         if child is not None:
-            _walk(child, value[name], _TOP if child.get(EMBEDDED) else set())
+            _walk(child, value[name], _TOP if child.get(EMBEDDED) else _NONE)
         elif not free and additional is not True:
             del value[name]
 
 
-def unknown_fields(schema: Schema, value: Any, path: str = "", keep: frozenset[str] = frozenset(_TOP)) -> Iterator[str]:
+def _child(properties: Schema, additional: Any, name: str) -> Schema | None:
+    """The schema of a field, {} for one that may hold anything, None for one that is not declared."""
+    found: Schema | None = properties.get(name)
+    return found if found is not None else additional if isinstance(additional, dict) else None
+
+
+def unknown_fields(schema: Schema, value: Any, path: str = "", keep: frozenset[str] = _TOP) -> Iterator[str]:
     """Paths of fields the schema would prune, for strict field validation: 'spec.containers[0].foo'."""
     if isinstance(value, list):
         items = schema.get("items") or {}
-        below = frozenset(_TOP) if items.get(EMBEDDED) else frozenset()
+        below = _TOP if items.get(EMBEDDED) else frozenset()
         for index, item in enumerate(value):
             yield from unknown_fields(items, item, f"{path}[{index}]", below)
     elif isinstance(value, dict):
@@ -63,12 +70,12 @@ def unknown_fields(schema: Schema, value: Any, path: str = "", keep: frozenset[s
         additional = schema.get("additionalProperties")
         free = bool(schema.get(PRESERVE)) or (not properties and additional is None and schema.get("type") != "object")
         for name, inner in value.items():
-            child = properties.get(name) or (additional if isinstance(additional, dict) else None)
+            child = _child(properties, additional, name)
             here = f"{path}.{name}" if path else name
             if name in keep:
                 continue
             if child is not None:
-                yield from unknown_fields(child, inner, here, frozenset(_TOP) if child.get(EMBEDDED) else frozenset())
+                yield from unknown_fields(child, inner, here, _TOP if child.get(EMBEDDED) else frozenset())
             elif not free and additional is not True:
                 yield here
 
@@ -89,7 +96,7 @@ def _shown(value: Any) -> str:
     return json.dumps(value) if isinstance(value, str | int | float | bool) else f'"{_type_name(value)}"'
 
 
-def violations(schema: Schema, value: Any, path: str = "", keep: frozenset[str] = frozenset(_TOP)) -> Iterator[dict[str, str]]:
+def violations(schema: Schema, value: Any, path: str = "", keep: frozenset[str] = _TOP) -> Iterator[dict[str, str]]:
     """Causes of a 422: where a value is not what the schema says."""
     if value is None and (schema.get("nullable") or not schema.get("type")):
         return
@@ -157,7 +164,7 @@ def _object_rules(schema: Schema, value: dict[str, Any], path: str, keep: frozen
         if name not in value:
             yield cause(f"{path}.{name}" if path else name, "Required value", "FieldValueRequired")
     for name, inner in value.items():
-        child = properties.get(name) or (additional if isinstance(additional, dict) else None)
+        child = _child(properties, additional, name)
         if child is not None and name not in keep:
             yield from violations(child, inner, f"{path}.{name}" if path else name, frozenset())
     most = schema.get("maxProperties")

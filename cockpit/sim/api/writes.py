@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cockpit.sim.api import crds, defaults, errors, metadata, validation
@@ -11,10 +12,12 @@ from cockpit.sim.api.records import Record, decode, encode, record_of
 if TYPE_CHECKING:
     from cockpit.sim.store import Cluster
 
+Finish = Callable[[dict[str, Any], dict[str, Any] | None], None]  # (object, the one before) just before it is stored
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
-def create(cluster: Cluster, resource: str, given: dict[str, Any], dry_run: bool = False) -> dict[str, Any]:
+def create(cluster: Cluster, resource: str, given: dict[str, Any], dry_run: bool = False,
+           finish: Finish | None = None) -> dict[str, Any]:
     """Store a new object and return it; see Cluster.create."""
     kind = cluster.kinds.require(cluster.kinds.require(resource).shelf)
     obj = _private(given)
@@ -29,6 +32,8 @@ def create(cluster: Cluster, resource: str, given: dict[str, Any], dry_run: bool
     if kind.resource == CRDS:
         obj["status"] = crds.established(obj, cluster.now())
     obj = {"kind": kind.kind, "apiVersion": kind.api_version, **{k: v for k, v in obj.items() if k not in ("kind", "apiVersion")}}
+    if finish:
+        finish(obj, None)
     if dry_run:
         return obj
     record = cluster.store_new(kind, obj)
@@ -64,7 +69,7 @@ def replace(cluster: Cluster, resource: str, given: dict[str, Any], subresource:
 
 
 def update(cluster: Cluster, old: Record, obj: dict[str, Any], subresource: str | None = None,
-           dry_run: bool = False) -> dict[str, Any]:
+           dry_run: bool = False, finish: Finish | None = None) -> dict[str, Any]:
     """Make `obj`, which becomes the cluster's, the new version of a record; nothing happens when nothing differs."""
     kind = old.kind
     before = old.object
@@ -79,6 +84,8 @@ def update(cluster: Cluster, old: Record, obj: dict[str, Any], subresource: str 
     if kind.generation and subresource != "status" and _without_status(obj) != _without_status(before):
         obj["metadata"]["generation"] = before["metadata"].get("generation", 0) + 1
     obj["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
+    if finish:
+        finish(obj, before)
     if obj == before or dry_run:
         return before if obj == before else obj
     return _store(cluster, old, obj)
