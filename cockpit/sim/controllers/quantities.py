@@ -31,7 +31,7 @@ SUFFIXES: dict[str, Decimal] = {
 def thousandths(quantity: str | int | float) -> int:
     """A quantity in thousandths, rounded up; ValueError for what is no quantity."""
     text = str(quantity).strip()
-    digits = text.rstrip("numkMGTPEi")
+    digits = text.rstrip("numkKMGTPEi")
     suffix = text[len(digits) :]
     try:
         exact = Decimal(digits) * SUFFIXES[suffix] * 1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Key = tuple[str, str]
 """(namespace, name); the namespace is "" for what has none."""
 
+logger = logging.getLogger(__name__)
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 10.0
 
@@ -124,7 +126,11 @@ class Reconciler:
             try:
                 again = self.reconcile(key)
                 self._failures.pop(key, None)
-            except ApiError:
+            except ApiError as error:
+                logger.debug("%s: %s %s: %s", self.name, *key, error)
+                again = self._backoff(key)
+            except (ArithmeticError, LookupError, TypeError, ValueError):
+                logger.exception("%s cannot make sense of %s/%s", self.name, *key)
                 again = self._backoff(key)
             if again is not None:
                 self.queue.add_after(key, again)
