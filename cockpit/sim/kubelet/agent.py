@@ -157,8 +157,15 @@ class Kubelet:
                 run.delete(30 if grace is None else grace)
             elif self.cluster.find("pods", metadata["namespace"], metadata["name"]) is not None:
                 self.cluster.delete("pods", metadata["namespace"], metadata["name"], grace_seconds=0)
-        elif run is None and not is_static(pod) and (pod.get("status") or {}).get("phase", "Pending") == "Pending":
+        elif run is None and not is_static(pod) and self._unstarted(pod):
             self._begin(pod)
+
+    def _unstarted(self, pod: dict[str, Any]) -> bool:
+        """Whether nothing was begun for a pod; asked of the store, since an event may tell of the past."""
+        metadata = pod["metadata"]
+        now = self.cluster.find("pods", metadata["namespace"], metadata["name"])
+        same = now is not None and now["metadata"]["uid"] == metadata["uid"]
+        return same and (now.get("status") or {}).get("phase", "Pending") == "Pending"
 
     def _begin(self, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]

@@ -38,6 +38,21 @@ def test_mount_paths_are_rewritten_at_path_boundaries(text: str, rewritten: str)
     assert Mounts({"/data": Path("/real/d"), "/data/deep/": Path("/real/deep")}).rewrite(text) == rewritten
 
 
+async def test_folders_above_mounts_hold_them(world: World) -> None:
+    world.config_map("code", {"ddp.py": "import os; print('module', os.getcwd())"})
+    spec = {"volumes": [{"name": "code", "configMap": {"name": "code"}}]}
+    env = [{"name": "PYTHONPATH", "value": "/opt/cockpit"}]
+    mounts = [{"name": "code", "mountPath": "/opt/cockpit/training"}]
+    for name, more in (("a", {"workingDir": "/opt/cockpit"}), ("b", {"env": env}), ("c", {"workingDir": "/opt/cockpit/training"})):
+        command = ["python", "ddp.py"] if name == "c" else ["python", "-m", "training.ddp"]
+        world.create(pod(name, *command, spec=spec, volumeMounts=mounts, **more))
+        await world.phase(name, "Succeeded", "Failed")
+        assert world.log(name)[0].startswith("module "), world.log(name)
+    world.create(pod("d", "sh", "-c", "cd /opt/cockpit/ && ls; ls /opt/cockpit", spec=spec, volumeMounts=mounts))
+    await world.phase("d", "Succeeded", "Failed")
+    assert world.log("d") == ["training", "training"]
+
+
 def test_a_container_path_cannot_leave_the_pod() -> None:
     assert Mounts({}).resolve("/../../etc", Path("/pod")) == Path("/pod/etc")
 
