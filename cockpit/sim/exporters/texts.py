@@ -131,8 +131,7 @@ class Exporters:
         if report.stalled(now):
             answers = now - report.heard < 3 * SAMPLE_SECONDS
             return Load(held=True, waiting=answers, throttle=throttle)
-        speed = report.fastest_step / report.step_seconds if report.step_seconds > 0 else 1.0
-        return Load(held=True, compute=report.compute_share, speed=max(0.05, min(1.0, speed)), throttle=throttle)
+        return Load(held=True, compute=report.compute_share, speed=report.speed, throttle=throttle)
 
     # -- texts -----------------------------------------------------------------------------------------------------------
 

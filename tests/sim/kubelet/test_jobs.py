@@ -69,7 +69,10 @@ def test_written_out_rendezvous() -> None:
     words = ["--rdzv_endpoint=j-worker-0:23456", "--master-port", "29500", "--master_port=29500", "--master_addr", "j-node-0-0.j", "j.py"]
     expected = ["--rdzv_endpoint=127.0.0.1:5", "--master-port", "5", "--master_port=5", "--master_addr", "127.0.0.1", "j.py"]
     assert meet_words(words, "j", 5) == expected
-    assert meet_words(["xj-worker-0:1", "k-worker-0:1"], "j", 5) == ["xj-worker-0:1", "k-worker-0:1"]
+    others = ["xj-worker-0:1", "k-worker-0:1", "nslookup j-master-0"]
+    assert meet_words(others, "j", 5) == others
+    shell = "torchrun --master_addr j-master-0 --master_port=1 x.py"
+    assert meet_words([shell], "j", 5) == ["torchrun --master_addr 127.0.0.1 --master_port=5 x.py"]
 
 
 def test_a_restarted_jobset_is_another_key() -> None:
