@@ -21,7 +21,17 @@ from cockpit.sim.controllers.machines import (
     node_object,
     offering_labels,
 )
-from cockpit.sim.controllers.objects import Object, condition_of, is_deleting, is_true, labels_of, name_of, owner_reference, status_of, with_condition
+from cockpit.sim.controllers.objects import (
+    Object,
+    condition_of,
+    is_deleting,
+    is_true,
+    labels_of,
+    name_of,
+    owner_reference,
+    status_of,
+    with_condition,
+)
 from cockpit.sim.controllers.quantities import amounts
 from cockpit.sim.controllers.reconcilers import Key, Reconciler
 from cockpit.sim.instance_types import INSTANCE_TYPES, Offering
@@ -162,7 +172,9 @@ class NodeClaims(Reconciler):
     def _machine_again(self, claim: Object, provider_id: str) -> Machine:
         """The machine a claim was launched on; one launched before this process began gets a new address."""
         labels = labels_of(claim)
-        offering = Offering(labels["node.kubernetes.io/instance-type"], labels["topology.kubernetes.io/zone"], labels["karpenter.sh/capacity-type"], 0.0)
+        offering = Offering(
+            labels["node.kubernetes.io/instance-type"], labels["topology.kubernetes.io/zone"], labels["karpenter.sh/capacity-type"], 0.0
+        )
         return self._machines.pop(provider_id, None) or self._machine(claim, offering)
 
     def _node_of(self, claim: Object) -> Object | None:

@@ -17,7 +17,6 @@ CLASSES = "ec2nodeclasses.karpenter.k8s.aws"
 CLASS_CONDITIONS = ("AMIsReady", "InstanceProfileReady", "SecurityGroupsReady", "SubnetsReady", "ValidationSucceeded", "Ready")
 
 
-
 class NodePools(Reconciler):
     """Counts each pool's nodes and resources, and says whether it is ready."""
 

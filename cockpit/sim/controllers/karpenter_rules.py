@@ -61,12 +61,21 @@ def pod_requirements(pod: Object) -> list[Object]:
 
 def pool_requirements(nodepool: Object) -> list[Object]:
     """A NodePool's own requirements, its labels among them."""
-    own = [{name: one[name] for name in ("key", "operator", "values") if name in one} for one in template_of(nodepool).get("requirements") or []]
+    own = [
+        {name: one[name] for name in ("key", "operator", "values") if name in one}
+        for one in template_of(nodepool).get("requirements") or []
+    ]
     return [*own, *({"key": key, "operator": "In", "values": [value]} for key, value in template_labels(nodepool).items())]
 
 
 def plan_for(
-    nodepool: Object, pod: Object, wanted: Amounts, overhead: Amounts, more: Sequence[Object], remaining: Amounts | None, is_blocked: IsBlocked
+    nodepool: Object,
+    pod: Object,
+    wanted: Amounts,
+    overhead: Amounts,
+    more: Sequence[Object],
+    remaining: Amounts | None,
+    is_blocked: IsBlocked,
 ) -> Plan:
     """A new NodeClaim of this pool for this pod; Unsuitable when it has none. `remaining` is what the pool's limits leave, None without."""
     options = within_limits(nodepool, remaining)
@@ -188,7 +197,10 @@ def filter_reason(
     pairs = (
         ((True, True, False), "no instance type which met the scheduling requirements and had enough resources, had a required offering"),
         ((False, True, True), "no instance type which had enough resources and the required offering met the scheduling requirements"),
-        ((True, False, True), "no instance type which met the scheduling requirements and the required offering had the required resources"),
+        (
+            (True, False, True),
+            "no instance type which met the scheduling requirements and the required offering had the required resources",
+        ),
     )
     return next((text for shape, text in pairs if shape in verdicts), "no instance type met the requirements/resources/offering tuple")
 

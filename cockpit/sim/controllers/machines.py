@@ -130,7 +130,10 @@ def node_labels(machine: Machine) -> dict[str, str]:
     if machine.nodepool:
         labels |= {"karpenter.sh/nodepool": machine.nodepool, "karpenter.k8s.aws/ec2nodeclass": "default"}
     else:
-        labels |= {"eks.amazonaws.com/nodegroup": "system", "eks.amazonaws.com/capacityType": machine.capacity_type.upper().replace("-", "_")}
+        labels |= {
+            "eks.amazonaws.com/nodegroup": "system",
+            "eks.amazonaws.com/capacityType": machine.capacity_type.upper().replace("-", "_"),
+        }
         labels = {key: value for key, value in labels.items() if not key.startswith("karpenter.")}
     if machine.instance.gpus:
         labels |= {"nvidia.com/gpu.present": "true", "nvidia.com/gpu.count": str(machine.instance.gpus)}

@@ -13,7 +13,13 @@ from cockpit.sim.controllers.pods import pod_requests, tolerates
 from cockpit.sim.controllers.quantities import Amounts, amounts, lacking, total
 
 UNSCHEDULABLE_TAINT = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
-RESOLVABLE = ("Insufficient ", "Too many pods", "node(s) didn't match pod anti-affinity", "node(s) didn't satisfy existing", "node(s) didn't have free")
+RESOLVABLE = (
+    "Insufficient ",
+    "Too many pods",
+    "node(s) didn't match pod anti-affinity",
+    "node(s) didn't satisfy existing",
+    "node(s) didn't have free",
+)
 
 
 @dataclass

@@ -31,7 +31,7 @@ def faults_of(job: Mapping[str, Any]) -> list[str]:
     errors = []
     if name and not is_dns_1035(name):
         errors.append(
-            f'metadata.name: Invalid value: "{name}": a DNS-1035 label must consist of lower case alphanumeric characters or \'-\', '
+            f"metadata.name: Invalid value: \"{name}\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', "
             "start with an alphabetic character, and end with an alphanumeric character"
         )
     roles = (job.get("spec") or {}).get("pytorchReplicaSpecs") or {}

@@ -7,7 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cockpit.sim.controllers import pytorchjob_pods as shapes
-from cockpit.sim.controllers.objects import Object, condition_of, is_deleting, is_owned_by, is_true, labels_of, name_of, namespace_of, seconds_since, status_of
+from cockpit.sim.controllers.objects import (
+    Object,
+    condition_of,
+    is_deleting,
+    is_owned_by,
+    is_true,
+    labels_of,
+    name_of,
+    namespace_of,
+    seconds_since,
+    status_of,
+)
 from cockpit.sim.controllers.pods import exit_codes, is_finished, phase_of
 from cockpit.sim.controllers.pytorchjob_rules import RETRYABLE, job_condition, refuse, verdict_on
 from cockpit.sim.controllers.reconcilers import Key, Reconciler

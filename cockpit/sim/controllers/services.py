@@ -91,7 +91,12 @@ def _subset(service: Object, pods: list[Object], early: bool) -> Object:
 def _slice_entry(pod: Object, early: bool) -> Object:
     ready = early or is_ready(pod)
     conditions = {"ready": ready, "serving": ready, "terminating": False}
-    return {"addresses": [status_of(pod)["podIP"]], "conditions": conditions, "nodeName": pod["spec"].get("nodeName"), "targetRef": _target(pod)}
+    return {
+        "addresses": [status_of(pod)["podIP"]],
+        "conditions": conditions,
+        "nodeName": pod["spec"].get("nodeName"),
+        "targetRef": _target(pod),
+    }
 
 
 def _ports(service: Object, pods: list[Object]) -> list[Object]:

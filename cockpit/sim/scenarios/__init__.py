@@ -55,7 +55,7 @@ def load(name_or_path: str, nodes: int | None = None, pods: int | None = None, c
 def _read(path: Path) -> Entry:
     """One file with what it includes; its own entries come after the included ones."""
     try:
-        own = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+        own = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except (OSError, yaml.YAMLError) as error:
         raise ScenarioError(f"cannot read scenario {path}: {error}") from error
     if not isinstance(own, dict):

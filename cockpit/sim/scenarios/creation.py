@@ -19,7 +19,7 @@ from cockpit.sim.controllers.machines import (
 )
 from cockpit.sim.controllers.node_lifecycle import HEALTHY
 from cockpit.sim.controllers.objects import Object, with_condition
-from cockpit.sim.crds import install_crds
+from cockpit.sim.crds import DEFINITIONS, TRAINERS, install_crds
 from cockpit.sim.scenarios.workloads import daemonset, deployment, service
 
 if TYPE_CHECKING:
@@ -54,11 +54,13 @@ SOURCES = Path(__file__).parents[3]
 
 def create_all(scenario: Scenario, cluster: Cluster) -> None:
     """Create every section of a scenario."""
-    install_crds(cluster, "2.3") if cluster.find("customresourcedefinitions.apiextensions.k8s.io", None, "nodepools.karpenter.sh") is None else None
+    if cluster.find(DEFINITIONS, None, "nodepools.karpenter.sh") is None:
+        install_crds(cluster, TRAINERS[-1])
     for name in scenario.entries("namespaces"):
         put(cluster, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     for entry in scenario.entries("nodeclasses"):
-        put(cluster, {"apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass", "metadata": {"name": entry["name"]}, "spec": entry["spec"]})
+        metadata = {"name": entry["name"]}
+        put(cluster, {"apiVersion": "karpenter.k8s.aws/v1", "kind": "EC2NodeClass", "metadata": metadata, "spec": entry["spec"]})
     for entry in scenario.entries("nodepools"):
         put(cluster, nodepool(entry))
     for entry in scenario.entries("daemonsets"):
@@ -176,7 +178,12 @@ def queue_objects(entry: Mapping[str, Any]) -> list[Object]:
     spec = {"namespaceSelector": {}, "queueingStrategy": entry.get("strategy", "BestEffortFIFO"), "resourceGroups": [group]}
     labels = {"nodeLabels": entry["nodeLabels"]} if entry.get("nodeLabels") else {}
     local = [
-        {"apiVersion": api, "kind": "LocalQueue", "metadata": {"name": entry["name"], "namespace": namespace}, "spec": {"clusterQueue": entry["name"]}}
+        {
+            "apiVersion": api,
+            "kind": "LocalQueue",
+            "metadata": {"name": entry["name"], "namespace": namespace},
+            "spec": {"clusterQueue": entry["name"]},
+        }
         for namespace in entry["namespaces"]
     ]
     return [

@@ -29,7 +29,12 @@ def claims(world: World) -> list[dict[str, Any]]:
 
 def fault(name: str, kind: str, **target: Any) -> dict[str, Any]:
     """A Fault object."""
-    return {"apiVersion": "sim.cockpit.dev/v1alpha1", "kind": "Fault", "metadata": {"name": name}, "spec": {"fault": kind, "target": target}}
+    return {
+        "apiVersion": "sim.cockpit.dev/v1alpha1",
+        "kind": "Fault",
+        "metadata": {"name": name},
+        "spec": {"fault": kind, "target": target},
+    }
 
 
 async def test_a_pending_pod_gets_the_cheapest_node_and_runs_on_it(world: World) -> None:
@@ -131,7 +136,10 @@ async def test_deleting_a_node_drains_it_and_respects_budgets(world: World) -> N
     await empty(world)
     world.cluster.create("pods", gpu_pod("train", labels={"app": "guarded"}))
     await world.until(lambda: world.cluster.get("pods", "default", "train")["status"]["phase"] == "Running")
-    budget = {"metadata": {"name": "guard", "namespace": "default"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "guarded"}}}}
+    budget = {
+        "metadata": {"name": "guard", "namespace": "default"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "guarded"}}},
+    }
     world.cluster.create("poddisruptionbudgets.policy", budget)
     await world.until(lambda: world.cluster.get("poddisruptionbudgets.policy", "default", "guard")["status"].get("currentHealthy") == 1)
     node = world.cluster.get("pods", "default", "train")["spec"]["nodeName"]
