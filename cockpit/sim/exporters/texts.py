@@ -12,6 +12,7 @@ from cockpit.sim.exporters import dcgm, efa, karpenter
 from cockpit.sim.exporters.efa import EfaDevice
 from cockpit.sim.exporters.gpu_types import gpu_type
 from cockpit.sim.exporters.gpus import Gpu, Load
+from cockpit.sim.exporters.scenery import Scenery
 from cockpit.sim.exporters.scraping import RankReport, RankReports
 from cockpit.sim.faults.queries import GpuFault, capacity_blocked, efa_faults, gpu_faults
 from cockpit.sim.kubelet import Kubelet
@@ -29,6 +30,7 @@ class Exporters:
         self.offerings = tuple(instance_types.offerings() if offerings is None else offerings)
         self.reports = RankReports()
         self.kubelet: Kubelet | None = None
+        self._scenery = Scenery(cluster)
         self._gpus: dict[str, list[Gpu]] = {}
         self._devices: dict[str, list[EfaDevice]] = {}
 
@@ -100,8 +102,12 @@ class Exporters:
         labels, capacity = self._node(node)
         wanted = int(quantity(capacity.get(GPU)))
         known = self._gpus.setdefault(node, [])
+        scene = self._scenery.on(node)
         while len(known) < wanted:
-            known.append(Gpu(gpu_type(labels), f"{node}/{len(known)}", time.monotonic()))
+            gpu = Gpu(gpu_type(labels), f"{node}/{len(known)}", time.monotonic())
+            if scene is not None:
+                gpu.settle(scene.load(len(known), 1.0), time.monotonic())
+            known.append(gpu)
         return known[:wanted]
 
     def _efa_of(self, node: str) -> list[EfaDevice]:
@@ -111,20 +117,28 @@ class Exporters:
             known = self._devices[node] = [EfaDevice(name, time.monotonic()) for name in efa.device_names(wanted)]
         return known
 
+    def _held(self, node: str) -> dict[int, Holder]:
+        """GPU index -> container that holds it."""
+        scene = self._scenery.on(node)
+        if scene is not None:
+            return {index: holder for index in range(scene.gpus) if (holder := scene.holder(index))}
+        return self.kubelet.gpus(node) if self.kubelet else {}
+
     def _advance(self, node: str) -> None:
         now = time.monotonic()
-        held = self.kubelet.gpus(node) if self.kubelet else {}
+        scene, held = self._scenery.on(node), self._held(node)
         faults = gpu_faults(self.cluster, node)
         for index, gpu in enumerate(self._gpus_of(node)):
-            gpu.advance(self._load(held.get(index), index, faults, now), now)
+            throttle = _throttle(faults, index)
+            gpu.advance(scene.load(index, throttle) if scene else self._load(held.get(index), throttle, now), now)
         losses = efa_faults(self.cluster, node)
-        for device in self._efa_of(node):
+        for index, device in enumerate(self._efa_of(node)):
             loss = max((1 - fault.factor for fault in losses if fault.device in (None, device.name)), default=0.0)
-            device.advance(now, loss)
+            seconds = device.advance(now, loss)
+            if scene is not None and index < scene.efa_devices:
+                device.carry(scene.sent_bytes_per_second * seconds, scene.sent_bytes_per_second * seconds)
 
-    def _load(self, holder: Holder | None, index: int, faults: list[GpuFault], now: float) -> Load:
-        throttles = [fault.factor for fault in faults if fault.kind == "throttle" and fault.gpu in (None, index)]
-        throttle = min(throttles, default=1.0)
+    def _load(self, holder: Holder | None, throttle: float, now: float) -> Load:
         report = self.reports.on(holder.uid, holder.place) if holder else None
         if report is None:
             return Load(throttle=throttle)
@@ -138,8 +152,7 @@ class Exporters:
     def dcgm_text(self, node: str) -> bytes:
         """dcgm-exporter's page for a node."""
         self._advance(node)
-        held = self.kubelet.gpus(node) if self.kubelet else {}
-        faults = gpu_faults(self.cluster, node)
+        held, faults = self._held(node), gpu_faults(self.cluster, node)
         gpus = [
             (dcgm.identity(node, index, gpu_uuid(node, index), gpu, _holder(held.get(index))), gpu)
             for index, gpu in enumerate(self._gpus_of(node))
@@ -159,6 +172,10 @@ class Exporters:
             return capacity_blocked(self.cluster, instance_type, zone, capacity_type)
 
         return karpenter.text(self.offerings, blocked, self.cluster.list("nodepools.karpenter.sh"))
+
+
+def _throttle(faults: list[GpuFault], index: int) -> float:
+    return min((fault.factor for fault in faults if fault.kind == "throttle" and fault.gpu in (None, index)), default=1.0)
 
 
 def _holder(holder: Holder | None) -> dict[str, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
 
 from cockpit.sim.exporters import efa
 from cockpit.sim.exporters.scraping import parse
-from tests.sim.kubelet.worlds import World, pod, until
+from cockpit.sim.store import Loaded
+from tests.sim.kubelet.worlds import World, node, pod, until
 
 DEFAULT_ON = {
     *(
@@ -155,6 +157,32 @@ async def test_a_job_on_one_node_sends_nothing_over_efa(world: World) -> None:
     world.create(rank_pod("j-worker-1", "node-1", world_size=1))
     await until(lambda: samples(world.exporters.dcgm_text("node-1"))["DCGM_FI_DEV_GPU_UTIL"][0].value > 60, "the GPU is busy")
     assert {sample.value for sample in samples(world.exporters.efa_text("node-1"))["node_amazonefa_tx_bytes"]} == {0}
+
+
+async def test_painted_nodes_of_big_look_busy(world: World) -> None:
+    painted = pod("big-worker-0", resources={"limits": {"nvidia.com/gpu": "8", "vpc.amazonaws.com/efa": "32"}})
+    loaded = []
+    for name in ("painted-1", "painted-2", "painted-idle"):
+        body = {"metadata": {"name": name, "uid": f"uid-{name}"}, **{k: node(name, "10.1.0.1")[k] for k in ("spec", "status")}}
+        loaded.append(Loaded(None, name, f"uid-{name}", json.dumps(body, separators=(",", ":")).encode()))
+    world.cluster.load("nodes", loaded)
+    labels = {"training.kubeflow.org/job-name": "big"}
+    body = {"metadata": {"name": "x", "namespace": "default", "uid": "x", "labels": labels}, "spec": painted["spec"], "status": {}}
+    world.cluster.load("pods", [
+        Loaded("default", f"big-worker-{index}", f"uid-{index}", json.dumps(body, separators=(",", ":")).encode(), labels,
+               {"spec.nodeName": f"painted-{index}"})
+        for index in (1, 2)
+    ])  # fmt: skip
+    found = samples(world.exporters.dcgm_text("painted-1"))["DCGM_FI_DEV_GPU_UTIL"]
+    assert len(found) == 8 and all(sample.value > 30 and sample.labels["pod"] == "big-worker-1" for sample in found)
+    assert {sample.value for sample in samples(world.exporters.dcgm_text("painted-idle"))["DCGM_FI_DEV_GPU_UTIL"]} == {0}
+    before = samples(world.exporters.efa_text("painted-1"))["node_amazonefa_tx_bytes"]
+
+    def rises() -> bool:
+        after = samples(world.exporters.efa_text("painted-1"))["node_amazonefa_tx_bytes"]
+        return all(later.value > earlier.value for later, earlier in zip(after, before, strict=True))
+
+    await until(rises, "bytes are sent")
 
 
 async def test_karpenter_text(world: World) -> None:
