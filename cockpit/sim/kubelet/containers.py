@@ -19,7 +19,7 @@ from cockpit.sim.kubelet.statuses import ContainerState, terminated
 
 BACKOFF_SECONDS, BACKOFF_LIMIT_SECONDS = 10.0, 300.0
 BACKOFF_RESET_SECONDS = 600.0  # a container that ran this long starts anew without delay
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024  # at a time, so that a container that prints without end does not hold up the others
 START_ERROR = 128
 
 
@@ -106,7 +106,11 @@ class ContainerRun:
         if prepared.idle:
             self.log.line(f"SIMULATED: the entrypoint of image {self.spec['image']} is not known here; idling")
         mark = f"{context.uid}/{name}/{attempt}"
-        self.process, stdout, stderr = processes.start(prepared.command, prepared.env, prepared.cwd, mark, context.machine.records)
+        try:
+            self.process, stdout, stderr = processes.start(prepared.command, prepared.env, prepared.cwd, mark, context.machine.records)
+        except OSError as error:  # too long an environment, no more descriptors
+            self.log.close()
+            return self._start_error(f"failed to create containerd task: {error.strerror}")
         started_at = context.machine.cluster.now()
         self.state.state = {"running": {"startedAt": started_at}}
         self.started.set()
