@@ -174,10 +174,14 @@ class PodRun:
         if self._delete:
             self._remove()
 
-    async def kill(self) -> None:
-        """SIGKILL everything of the pod and wait until it is gone."""
+    def lose(self) -> None:
+        """SIGKILL everything at once: the machine is gone, and nothing of the pod starts again."""
         self.context.stopping.set()
         processes.kill_marked(self.context.uid)
+
+    async def kill(self) -> None:
+        """SIGKILL everything of the pod and wait until it is gone."""
+        self.lose()
         if self.task is not None:
             await asyncio.wait([self.task])
         shutil.rmtree(self.context.folder / "volumes", ignore_errors=True)

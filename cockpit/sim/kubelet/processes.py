@@ -36,6 +36,11 @@ class Found:
     environ: Mapping[str, str]
 
     @property
+    def uid(self) -> str:
+        """Uid of its pod."""
+        return self.mark.partition("/")[0]
+
+    @property
     def rank(self) -> int | None:
         """Global rank when this is a rank of a distributed job (torchrun sets RANK and LOCAL_RANK in its workers)."""
         text = self.environ.get("RANK", "") if "LOCAL_RANK" in self.environ else ""

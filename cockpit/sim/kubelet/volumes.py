@@ -60,7 +60,8 @@ def bind_claims(cluster: Any, pod: dict[str, Any]) -> None:
         claim = cluster.find("persistentvolumeclaims", namespace, name) if name else None
         if claim is not None and (claim.get("status") or {}).get("phase") != "Bound":
             spec = claim["spec"]
-            status = {"phase": "Bound", "accessModes": spec.get("accessModes") or [], "capacity": (spec.get("resources") or {}).get("requests") or {}}
+            capacity = (spec.get("resources") or {}).get("requests") or {}
+            status = {"phase": "Bound", "accessModes": spec.get("accessModes") or [], "capacity": capacity}
             cluster.patch("persistentvolumeclaims", namespace, name, {"status": status}, subresource="status")
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
 
 from cockpit.sim.exporters import efa
 from cockpit.sim.exporters.scraping import parse
-from tests.sim.kubelet.worlds import World, pod, until
+from cockpit.sim.store import Loaded
+from tests.sim.kubelet.worlds import World, node, pod, until
 
 DEFAULT_ON = {
     *(
         f"DCGM_FI_DEV_{name}"
         for name in (
-            "SM_CLOCK MEM_CLOCK MEMORY_TEMP GPU_TEMP POWER_USAGE TOTAL_ENERGY_CONSUMPTION PCIE_REPLAY_COUNTER GPU_UTIL MEM_COPY_UTIL ENC_UTIL "
-            "DEC_UTIL XID_ERRORS FB_FREE FB_USED FB_RESERVED NVLINK_BANDWIDTH_TOTAL VGPU_LICENSE_STATUS UNCORRECTABLE_REMAPPED_ROWS "
-            "CORRECTABLE_REMAPPED_ROWS ROW_REMAP_FAILURE"
-        ).split()
+            "SM_CLOCK", "MEM_CLOCK", "MEMORY_TEMP", "GPU_TEMP", "POWER_USAGE", "TOTAL_ENERGY_CONSUMPTION", "PCIE_REPLAY_COUNTER",
+            "GPU_UTIL", "MEM_COPY_UTIL", "ENC_UTIL", "DEC_UTIL", "XID_ERRORS", "FB_FREE", "FB_USED", "FB_RESERVED",
+            "NVLINK_BANDWIDTH_TOTAL",
+            "VGPU_LICENSE_STATUS", "UNCORRECTABLE_REMAPPED_ROWS", "CORRECTABLE_REMAPPED_ROWS", "ROW_REMAP_FAILURE",
+        )
     ),
-    *(f"DCGM_FI_PROF_{name}" for name in "GR_ENGINE_ACTIVE PIPE_TENSOR_ACTIVE DRAM_ACTIVE PCIE_TX_BYTES PCIE_RX_BYTES".split()),
+    *(f"DCGM_FI_PROF_{name}" for name in ("GR_ENGINE_ACTIVE", "PIPE_TENSOR_ACTIVE", "DRAM_ACTIVE", "PCIE_TX_BYTES", "PCIE_RX_BYTES")),
 }
 COUNTS = {"DCGM_EXP_XID_ERRORS_COUNT", "DCGM_EXP_CLOCK_EVENTS_COUNT"}
 SAMPLE = re.compile(r'^([A-Za-z_]+)\{(.*)\} (\S+)$')
@@ -30,9 +33,11 @@ local, world, began = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ["WO
 class Metrics(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         steps = 1 + int((time.time() - began) * 20)
-        values = {"training_step": steps, "training_steps_total": steps, "training_step_seconds": 0.05, "training_bytes_reduced_total": steps * 1000000,
-                  "training_compute_seconds_total": steps * 0.045, "training_data_seconds_total": steps * 0.005, "training_loss": 2.5}
-        body = "".join(f'{k}{{rank="{local}",local_rank="{local}",world_size="{world}",train_job="j"}} {v}\\n' for k, v in values.items()).encode()
+        values = {"training_step": steps, "training_steps_total": steps, "training_step_seconds": 0.05, "training_loss": 2.5,
+                  "training_compute_seconds_total": steps * 0.045, "training_data_seconds_total": steps * 0.005,
+                  "training_bytes_reduced_total": steps * 1000000}
+        labels = f'rank="{local}",local_rank="{local}",world_size="{world}",train_job="j"'
+        body = "".join(f'{k}{{{labels}}} {v}\\n' for k, v in values.items()).encode()
         self.send_response(200); self.end_headers(); self.wfile.write(body)
     def log_message(self, *args): pass
 server = http.server.HTTPServer(("127.0.0.1", int(os.environ["TRAINING_METRICS_PORT"]) + local), Metrics)
@@ -154,6 +159,32 @@ async def test_a_job_on_one_node_sends_nothing_over_efa(world: World) -> None:
     assert {sample.value for sample in samples(world.exporters.efa_text("node-1"))["node_amazonefa_tx_bytes"]} == {0}
 
 
+async def test_painted_nodes_of_big_look_busy(world: World) -> None:
+    painted = pod("big-worker-0", resources={"limits": {"nvidia.com/gpu": "8", "vpc.amazonaws.com/efa": "32"}})
+    loaded = []
+    for name in ("painted-1", "painted-2", "painted-idle"):
+        body = {"metadata": {"name": name, "uid": f"uid-{name}"}, **{k: node(name, "10.1.0.1")[k] for k in ("spec", "status")}}
+        loaded.append(Loaded(None, name, f"uid-{name}", json.dumps(body, separators=(",", ":")).encode()))
+    world.cluster.load("nodes", loaded)
+    labels = {"training.kubeflow.org/job-name": "big"}
+    body = {"metadata": {"name": "x", "namespace": "default", "uid": "x", "labels": labels}, "spec": painted["spec"], "status": {}}
+    world.cluster.load("pods", [
+        Loaded("default", f"big-worker-{index}", f"uid-{index}", json.dumps(body, separators=(",", ":")).encode(), labels,
+               {"spec.nodeName": f"painted-{index}"})
+        for index in (1, 2)
+    ])  # fmt: skip
+    found = samples(world.exporters.dcgm_text("painted-1"))["DCGM_FI_DEV_GPU_UTIL"]
+    assert len(found) == 8 and all(sample.value > 30 and sample.labels["pod"] == "big-worker-1" for sample in found)
+    assert {sample.value for sample in samples(world.exporters.dcgm_text("painted-idle"))["DCGM_FI_DEV_GPU_UTIL"]} == {0}
+    before = samples(world.exporters.efa_text("painted-1"))["node_amazonefa_tx_bytes"]
+
+    def rises() -> bool:
+        after = samples(world.exporters.efa_text("painted-1"))["node_amazonefa_tx_bytes"]
+        return all(later.value > earlier.value for later, earlier in zip(after, before, strict=True))
+
+    await until(rises, "bytes are sent")
+
+
 async def test_karpenter_text(world: World) -> None:
     @dataclass(frozen=True)
     class Offering:
@@ -173,12 +204,13 @@ async def test_karpenter_text(world: World) -> None:
 
 
 async def test_exporter_pods_answer_through_the_proxy(world: World) -> None:
-    for name, server in (("dcgm", "dcgm-exporter"), ("efa", "efa-node-exporter"), ("karpenter", "karpenter"), ("plugin", "device-plugin")):
+    servers = {"dcgm": "dcgm-exporter", "efa": "efa-node-exporter", "karpenter": "karpenter", "plugin": "device-plugin"}
+    for name, server in servers.items():
         one = pod(name, ports=[{"name": "metrics", "containerPort": 9400}])
         one["metadata"]["annotations"] = {"sim.cockpit.dev/served-by": server}
         world.create(one)
     await world.cluster.settled()
-    for name, port, word in (("dcgm", "metrics", b"DCGM_FI"), ("efa", 9810, b"node_amazonefa"), ("karpenter", 8080, b"karpenter_nodepools")):
+    for name, port, word in (("dcgm", "metrics", b"DCGM_FI"), ("efa", 9810, b"node_amazonefa"), ("karpenter", 8080, b"_nodepools_")):
         status, headers, body = await world.kubelet.proxy("default", name, port, "GET", "metrics", b"")
         assert status == 200 and headers["Content-Type"].startswith("text/plain") and word in body
     assert (await world.kubelet.proxy("default", "dcgm", 9400, "GET", "/", b""))[0] == 404

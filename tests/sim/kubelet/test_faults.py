@@ -23,7 +23,8 @@ CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 COUNTING = """
 import json, os, subprocess, sys, time
 if "LOCAL_RANK" not in os.environ:
-    sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]], env=os.environ | {"LOCAL_RANK": "0", "RANK": os.environ["POD_RANK"]}).returncode)
+    rank = {"LOCAL_RANK": "0", "RANK": os.environ["POD_RANK"]}
+    sys.exit(subprocess.run([sys.executable, "-c", sys.argv[1]], env=os.environ | rank).returncode)
 """
 SPIN = """
 import sys, time
@@ -247,10 +248,19 @@ async def test_insufficient_capacity(world: World, hooks: Hooks) -> None:
 
 async def test_spot_interruption_gives_notice_and_takes_the_node(world: World, hooks: Hooks) -> None:
     uid = await training(world)
-    await reached(world, inject(world, "spot-interruption", node="node-1"), "Active")
+    name = inject(world, "spot-interruption", node="node-1")
+    await reached(world, name, "Active")
     assert world.events("node-1", "Node")["SpotInterrupted"] == "Spot interruption warning was triggered"
     await until(lambda: world.cluster.find("nodes", None, "node-1") is None, "the node is gone")
     assert not world.pids(uid)
+    assert world.cluster.get(faults_room.RESOURCE, None, name)["status"]["message"] == "node node-1 is gone"
+
+
+async def test_a_spot_notice_can_be_taken_back(world: World, hooks: Hooks) -> None:
+    uid = await training(world)
+    name = inject(world, "spot-interruption", seconds=0.1, node="node-1")
+    await until(lambda: world.cluster.get(faults_room.RESOURCE, None, name).get("status", {}).get("phase") == "Done", "taken back")
+    assert world.cluster.find("nodes", None, "node-1") and world.pids(uid)
 
 
 async def test_api_faults_call_the_hooks(world: World, hooks: Hooks) -> None:
@@ -270,7 +280,7 @@ async def test_api_faults_call_the_hooks(world: World, hooks: Hooks) -> None:
         ("slow-rank", {"job": "j", "rank": 5}, "rank 5 of job default/j does not run; running ranks: 1"),
     ],
 )
-async def test_unknown_targets_fail_with_a_clear_message(world: World, hooks: Hooks, fault: str, where: dict[str, Any], message: str) -> None:
+async def test_unknown_targets_fail_clearly(world: World, hooks: Hooks, fault: str, where: dict[str, Any], message: str) -> None:
     if where.get("rank") == 5:
         await training(world)
     name = inject(world, fault, **where)

@@ -25,21 +25,20 @@ def _worker(job: str, index: int, **extra: Any) -> dict[str, Any]:
         "PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_NODE_RANK": str(index), "PET_MASTER_ADDR": f"{job}-node-0-0.{job}",
         "PET_MASTER_PORT": "29500",
     }  # fmt: skip
-    labels = {"jobset.sigs.k8s.io/jobset-name": job, "jobset.sigs.k8s.io/jobset-uid": f"uid-of-{job}", "jobset.sigs.k8s.io/restart-attempt": "0"}
+    labels = {f"jobset.sigs.k8s.io/{k}": v for k, v in (("jobset-name", job), ("jobset-uid", f"uid-of-{job}"), ("restart-attempt", "0"))}
     return pod(f"{job}-node-0-{index}-abcde", **extra, labels=labels, env=[{"name": k, "value": v} for k, v in env.items()])
 
 
 async def test_two_pods_rendezvous_with_torchrun(world: World) -> None:
-    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "code", "namespace": "default"}, "data": {"hello.py": GLOO}}
-    world.cluster.create("configmaps", config)
+    world.config_map("code", {"hello.py": GLOO})
     for index in (0, 1):
-        worker = _worker("hello", index, volumeMounts=[{"name": "code", "mountPath": "/opt/code"}], command=["torchrun", "/opt/code/hello.py"])
+        mounts = [{"name": "code", "mountPath": "/opt/code"}]
+        worker = _worker("hello", index, volumeMounts=mounts, command=["torchrun", "/opt/code/hello.py"])
         worker["spec"]["volumes"] = [{"name": "code", "configMap": {"name": "code"}}]
         worker["spec"]["nodeName"] = f"node-{index + 1}"
         world.create(worker)
     names = [f"hello-node-0-{index}-abcde" for index in (0, 1)]
-    for name in names:
-        await until(lambda name=name: world.status(name).get("phase") in ("Succeeded", "Failed"), f"{name} ends", seconds=90)
+    await until(lambda: all(world.status(name).get("phase") in ("Succeeded", "Failed") for name in names), "both end", seconds=90)
     said = [line for name in names for line in world.log(name) if line.startswith("rank")]
     assert sorted(said) == ["rank 0 of 2 sum 3", "rank 1 of 2 sum 3"], [world.log(name) for name in names]
 
@@ -67,10 +66,13 @@ def test_other_addresses_stay() -> None:
 
 
 def test_written_out_rendezvous() -> None:
-    words = ["torchrun", "--rdzv_endpoint=j-worker-0:23456", "--master-port", "29500", "--master_port=29500", "--master_addr", "j-node-0-0.j", "j.py"]
-    expected = ["torchrun", "--rdzv_endpoint=127.0.0.1:5", "--master-port", "5", "--master_port=5", "--master_addr", "127.0.0.1", "j.py"]
+    words = ["--rdzv_endpoint=j-worker-0:23456", "--master-port", "29500", "--master_port=29500", "--master_addr", "j-node-0-0.j", "j.py"]
+    expected = ["--rdzv_endpoint=127.0.0.1:5", "--master-port", "5", "--master_port=5", "--master_addr", "127.0.0.1", "j.py"]
     assert meet_words(words, "j", 5) == expected
-    assert meet_words(["xj-worker-0:1", "k-worker-0:1"], "j", 5) == ["xj-worker-0:1", "k-worker-0:1"]
+    others = ["xj-worker-0:1", "k-worker-0:1", "nslookup j-master-0"]
+    assert meet_words(others, "j", 5) == others
+    shell = "torchrun --master_addr j-master-0 --master_port=1 x.py"
+    assert meet_words([shell], "j", 5) == ["torchrun --master_addr 127.0.0.1 --master_port=5 x.py"]
 
 
 def test_a_restarted_jobset_is_another_key() -> None:
@@ -99,8 +101,8 @@ async def test_metrics_ports_are_mapped_and_proxied(world: World) -> None:
     for who in ("a", "b"):
         env = [{"name": "WHO", "value": who}, {"name": "TRAINING_METRICS_PORT", "value": "9500"}, {"name": "LOCAL", "value": "1"}]
         world.create(pod(who, "python", "-c", SERVER, ports=ports, env=env))
+    await until(lambda: world.log("a") and world.log("b"), "both listen")
     for who in ("a", "b"):
-        await until(lambda who=who: world.log(who), f"{who} listens")
         status, headers, body = await world.kubelet.proxy("default", who, 9501, "GET", "metrics?x=1", b"")
         assert (status, headers["Content-Type"], body) == (200, "text/plain", f"{who} /metrics?x=1".encode())
     status, _, body = await world.kubelet.proxy("default", "a", "metrics", "GET", "/", b"")

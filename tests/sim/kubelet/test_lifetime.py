@@ -40,8 +40,7 @@ CLUSTER = """
 
 async def test_stop_leaves_no_process(world: World) -> None:
     uids = [world.create(pod(name, "sh", "-c", "trap '' TERM; setsid sleep 300 & sleep 300")) for name in ("a", "b")]
-    for uid in uids:
-        await until(lambda uid=uid: len(world.pids(uid)) == 3, "three processes")
+    await until(lambda: all(len(world.pids(uid)) == 3 for uid in uids), "three processes each")
     await world.kubelet.stop()
     assert not any(world.pids(uid) for uid in uids)
     assert not list(world.kubelet.machine.records.iterdir())

@@ -105,6 +105,12 @@ async def test_command_not_found_is_a_start_error(world: World) -> None:
     await until(lambda: world.state("loop").get("waiting", {}).get("reason") == "CrashLoopBackOff", "crash loop")
 
 
+async def test_too_long_an_environment_is_a_start_error(world: World) -> None:
+    world.create(pod("long", "true", env=[{"name": "LONG", "value": "x" * 200_000}]))
+    await world.phase("long", "Failed")
+    assert world.state("long")["terminated"]["message"] == "failed to create containerd task: Argument list too long"
+
+
 async def test_unknown_image_backs_off(world: World) -> None:
     uid = world.create(pod("noimage", "true", image="registry.example/does-not-exist:1"))
     waiting = await until(lambda: world.state("noimage").get("waiting", {}).get("reason") == "ImagePullBackOff", "ImagePullBackOff")
@@ -198,5 +204,5 @@ async def test_missing_config_waits_until_it_exists(world: World, policy: str) -
     world.create(pod("waits", "sh", "-c", "echo $A; sleep 100", env=env, spec={"restartPolicy": policy}))
     await until(lambda: world.state("waits").get("waiting", {}).get("reason") == "CreateContainerConfigError", "the error")
     assert world.state("waits")["waiting"]["message"] == 'configmap "later" not found'
-    world.cluster.create("configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "later", "namespace": "default"}, "data": {"a": "b"}})
+    world.config_map("later", {"a": "b"})
     await until(lambda: world.log("waits") == ["b"], "it starts")

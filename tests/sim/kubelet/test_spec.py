@@ -38,6 +38,21 @@ def test_mount_paths_are_rewritten_at_path_boundaries(text: str, rewritten: str)
     assert Mounts({"/data": Path("/real/d"), "/data/deep/": Path("/real/deep")}).rewrite(text) == rewritten
 
 
+async def test_folders_above_mounts_hold_them(world: World) -> None:
+    world.config_map("code", {"ddp.py": "import os; print('module', os.getcwd())"})
+    spec = {"volumes": [{"name": "code", "configMap": {"name": "code"}}]}
+    env = [{"name": "PYTHONPATH", "value": "/opt/cockpit"}]
+    mounts = [{"name": "code", "mountPath": "/opt/cockpit/training"}]
+    for name, more in (("a", {"workingDir": "/opt/cockpit"}), ("b", {"env": env}), ("c", {"workingDir": "/opt/cockpit/training"})):
+        command = ["python", "ddp.py"] if name == "c" else ["python", "-m", "training.ddp"]
+        world.create(pod(name, *command, spec=spec, volumeMounts=mounts, **more))
+        await world.phase(name, "Succeeded", "Failed")
+        assert world.log(name)[0].startswith("module "), world.log(name)
+    world.create(pod("d", "sh", "-c", "cd /opt/cockpit/ && ls; ls /opt/cockpit", spec=spec, volumeMounts=mounts))
+    await world.phase("d", "Succeeded", "Failed")
+    assert world.log("d") == ["training", "training"]
+
+
 def test_a_container_path_cannot_leave_the_pod() -> None:
     assert Mounts({}).resolve("/../../etc", Path("/pod")) == Path("/pod/etc")
 
@@ -56,7 +71,7 @@ def _field(path: str) -> dict[str, Any]:
 async def test_environment_is_the_spec_and_nothing_of_the_host(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THE_HOST", "leak")
     metadata = {"namespace": "default"}
-    world.cluster.create("configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata | {"name": "c"}, "data": {"k": "v", "K2": "w"}})
+    world.config_map("c", {"k": "v", "K2": "w"})
     secret = {"token": base64.b64encode(b"s3cret").decode()}
     world.cluster.create("secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": metadata | {"name": "s"}, "data": secret})
     env = [
@@ -82,8 +97,8 @@ async def test_environment_is_the_spec_and_nothing_of_the_host(world: World, mon
     seen, argv, cwd = json.loads(world.log("env")[0])
     assert argv == ["1", "$(A)"]
     expected = {
-        "A": "1", "B": "1-$(A)-$(NOPE)", "NAME": "env", "LABEL": "y", "NODE": "node-1", "HOST": "10.0.0.1", "IP": status["podIP"], "CM": "v",
-        "SECRET": "s3cret", "CPU": "2", "MEM": "64", "P_k": "v", "P_K2": "w", "HOSTNAME": "env", "GLOO_SOCKET_IFNAME": "lo",
+        "A": "1", "B": "1-$(A)-$(NOPE)", "NAME": "env", "LABEL": "y", "NODE": "node-1", "HOST": "10.0.0.1", "IP": status["podIP"],
+        "CM": "v", "SECRET": "s3cret", "CPU": "2", "MEM": "64", "P_k": "v", "P_K2": "w", "HOSTNAME": "env", "GLOO_SOCKET_IFNAME": "lo",
         "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }  # fmt: skip
     assert {name: seen.get(name) for name in expected} == expected
@@ -95,8 +110,7 @@ async def test_environment_is_the_spec_and_nothing_of_the_host(world: World, mon
 
 async def test_volumes_are_seen_at_their_mount_paths(world: World) -> None:
     metadata = {"namespace": "default"}
-    data = {"ddp.py": "print('from a config map')", "other": "o"}
-    world.cluster.create("configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata | {"name": "code"}, "data": data})
+    world.config_map("code", {"ddp.py": "print('from a config map')", "other": "o"})
     secret = {"key": base64.b64encode(b"\xff\x00").decode()}
     world.cluster.create("secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": metadata | {"name": "s"}, "data": secret})
     downward = {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}
@@ -111,7 +125,8 @@ async def test_volumes_are_seen_at_their_mount_paths(world: World) -> None:
         {"name": "shm", "mountPath": "/dev/shm"},
         {"name": "shm", "mountPath": "/ckpt", "subPathExpr": "$(POD)"},
     ]
-    script = "python /opt/cockpit/training/sub/ddp.py; cat /etc/all/labels; echo; od -An -tx1 /etc/all/key; ls $DIR; echo x > /ckpt/f; cat /dev/shm/vol/f; pwd"
+    read = "python /opt/cockpit/training/sub/ddp.py; cat /etc/all/labels; echo; od -An -tx1 /etc/all/key; ls $DIR"
+    script = f"{read}; echo x > /ckpt/f; cat /dev/shm/vol/f; pwd"
     world.create(
         pod("vol", "sh", "-c", script, spec={"volumes": volumes}, labels={"a": "b"}, volumeMounts=mounts, workingDir="/workspace/here",
             env=[{"name": "DIR", "value": "/etc/all"}, {"name": "POD"} | _field("metadata.name")])

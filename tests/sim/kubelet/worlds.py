@@ -39,7 +39,9 @@ def node(name: str, address: str) -> dict[str, Any]:
     }
 
 
-def pod(name: str, *command: str, spec: dict[str, Any] | None = None, labels: dict[str, str] | None = None, **container: Any) -> dict[str, Any]:
+def pod(
+    name: str, *command: str, spec: dict[str, Any] | None = None, labels: dict[str, str] | None = None, **container: Any
+) -> dict[str, Any]:
     """A pod with one container `main` on node-1 that never restarts, unless `spec` says otherwise."""
     main: dict[str, Any] = {"name": "main", "image": "registry.example/trainer:1"}
     main |= ({"command": list(command)} if command else {}) | container
@@ -94,7 +96,13 @@ class World:
 
     def events(self, name: str, kind: str = "Pod") -> dict[str, str]:
         """Reason -> last message of the events about an object."""
-        return {e["reason"]: e["message"] for e in self.cluster.list("events") if (e["involvedObject"]["kind"], e["involvedObject"]["name"]) == (kind, name)}
+        about = {"kind": kind, "name": name}.items()
+        return {event["reason"]: event["message"] for event in self.cluster.list("events") if about <= event["involvedObject"].items()}
+
+    def config_map(self, name: str, data: dict[str, str]) -> None:
+        """Create a ConfigMap."""
+        metadata = {"name": name, "namespace": "default"}
+        self.cluster.create("configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
 
     def pids(self, uid: str) -> list[int]:
         """Live processes of a pod."""
