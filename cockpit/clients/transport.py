@@ -243,6 +243,7 @@ def _pool(endpoint: Endpoint, certificate: Certificate | None) -> urllib3.PoolMa
             options |= {"server_hostname": endpoint.tls_server_name, "assert_hostname": endpoint.tls_server_name}
         if endpoint.insecure:
             options |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     proxy = endpoint.proxy_url or _proxy_of(endpoint.server)
     manager: urllib3.PoolManager
     if proxy.startswith("socks"):
