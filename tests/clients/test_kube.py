@@ -167,7 +167,7 @@ def test_nobody_there_is_unreachable_with_what_was_tried(tmp_path: Path) -> None
 def test_a_silent_server_times_out(connected: Any) -> None:
     kube, server = connected(lambda request: server_box[0].closing.wait(10), timeout_seconds=0.2)
     server_box = [server]
-    with pytest.raises(Unreachable, match="silent for 0.2 s"):
+    with pytest.raises(Unreachable, match=r"silent for 0\.2 s"):
         kube.version()
 
 
@@ -333,7 +333,7 @@ def test_silence_is_noticed(connected: Any) -> None:
     servers = [server]
     lines = kube.lines("/w", stop=threading.Event(), timeout_seconds=0.2)
     assert next(lines) == b"one"
-    with pytest.raises(Unreachable, match="silent for 0.2 s"):
+    with pytest.raises(Unreachable, match=r"silent for 0\.2 s"):
         next(lines)
 
 
@@ -430,7 +430,7 @@ def test_a_self_signed_authority_is_trusted_only_when_named(tmp_path: Path) -> N
     with serving(lambda request: request.json({}), server_tls(tmp_path)) as server:
         trusted = kubeconfig(tmp_path, server.url, cluster={"certificate-authority-data": data(pems["authority"])})
         assert Kube.connect(kubeconfig=trusted).version() == {}
-        with pytest.raises(Unreachable, match="TLS with .* failed") as caught:
+        with pytest.raises(Unreachable, match=r"TLS with .* failed") as caught:
             Kube.connect(kubeconfig=kubeconfig(tmp_path, server.url)).version()
         assert "certificate-authority" in caught.value.hint
         assert Kube.connect(kubeconfig=kubeconfig(tmp_path, server.url, cluster={"insecure-skip-tls-verify": True})).version() == {}
