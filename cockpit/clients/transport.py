@@ -177,7 +177,7 @@ class Transport:
                     url,
                     body=data,
                     headers=self._headers({**headers, **own}),
-                    timeout=urllib3.Timeout(connect=self.timeout_seconds, read=wait),
+                    timeout=urllib3.Timeout(connect=min(self.timeout_seconds, wait or self.timeout_seconds), read=wait),
                     retries=False,
                     redirect=False,
                     preload_content=preload,
