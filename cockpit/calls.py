@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 600.0
 LOOK_SECONDS = 1.0
+LINE_CHARS = 1 << 20
 
 
 @dataclass
@@ -129,10 +130,8 @@ def _view(call: Call) -> None:
 
 def _read(call: Call) -> None:
     needs = call.action.needs_of(call.params)
-    try:
+    with suppress(NotServed):
         call.world.fill(needs)
-    except NotServed:
-        pass
     picture = call.world.snapshot()
     for source in needs:
         if picture.absent(source):
@@ -177,7 +176,7 @@ def _show(call: Call, record: Mapping[str, Any]) -> None:
     if call.asked.output == "jsonl" or call.action.line is None:
         line = output.to_json(record)
     else:
-        line = inert(call.action.line(record, call.params))
+        line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
