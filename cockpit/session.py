@@ -14,11 +14,12 @@ from cockpit.clients.kube import Kube
 from cockpit.clients.shell import Shell
 from cockpit.errors import ActionFailed, BadInput, CockpitError
 from cockpit.model import State
-from cockpit.sources import SOURCES, Source, load
-from cockpit.store import Store
+from cockpit.sources import READ_THE_STORE, SOURCES, Source, load
+from cockpit.store import Failed, Store
 
 SIM_START_SECONDS = 60.0
 CLOSE_SECONDS = 2.0
+RESTART_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,32 @@ class Session:
         """
         sources = [_load(name) for name in dict.fromkeys(needs)]
         self.store.expect(*(source.name for source in sources))
-        threads = [threading.Thread(target=source.list, args=(self.kube, self.store), name=f"fill-{source.name}", daemon=True) for source in sources]
+        for later in (False, True):
+            self._list_all([source for source in sources if (source.name in READ_THE_STORE) is later])
+        error = self._failure([source.name for source in sources])
+        if error is not None:
+            raise error
+
+    def _list_all(self, sources: list[Source]) -> None:
+        threads = [threading.Thread(target=self._list, args=(source,), name=f"fill-{source.name}", daemon=True) for source in sources]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        error = self._failure([source.name for source in sources])
-        if error is not None:
-            raise error
+
+    def _list(self, source: Source) -> None:
+        try:
+            source.list(self.kube, self.store)
+        except Exception as problem:  # the edge of a thread: what escapes here would be a picture that looks complete
+            self.store.apply(Failed(source.name, stumbled(source.name, problem)))
+
+    def _watch(self, source: Source) -> None:
+        while not self._stop.is_set():
+            try:
+                source.watch(self.kube, self.store, self._stop)
+            except Exception as problem:  # the edge of a thread: the source starts again
+                self.store.apply(Failed(source.name, stumbled(source.name, problem)))
+                self._stop.wait(RESTART_SECONDS)
 
     def _failure(self, names: list[str]) -> CockpitError | None:
         health = self.store.snapshot().health
@@ -81,7 +100,7 @@ class Session:
         sources = [_load(name) for name in dict.fromkeys(names) if name not in self._threads]
         self.store.expect(*(source.name for source in sources))
         for source in sources:
-            thread = threading.Thread(target=source.watch, args=(self.kube, self.store, self._stop), name=f"watch-{source.name}", daemon=True)
+            thread = threading.Thread(target=self._watch, args=(source,), name=f"watch-{source.name}", daemon=True)
             self._threads[source.name] = thread
             thread.start()
 
@@ -128,6 +147,11 @@ def _importable() -> dict[str, str]:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+
+
+def stumbled(source: str, problem: Exception) -> ActionFailed:
+    """The failure of a source that met something nobody foresaw; only the kind of problem is told, its text may hold secrets."""
+    return ActionFailed(f"the source {source} stumbled over a {type(problem).__name__}", "this is a fault of the cockpit: please report it")
 
 
 def _load(name: str) -> Source:

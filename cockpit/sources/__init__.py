@@ -24,6 +24,9 @@ SOURCES = {
     "api": "cockpit.sources.api",
 }
 
+READ_THE_STORE = frozenset({"efa", "progress"})
+"""Sources that need rows of others (nodes; jobs and pods): they are filled after the rest."""
+
 
 class Source(Protocol):
     """Reads through `kube`, writes to `store`; never raises a CockpitError."""

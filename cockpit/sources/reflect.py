@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from cockpit.errors import CockpitError, Forbidden, Gone, NotServed, Unreachable
+from cockpit.errors import ActionFailed, CockpitError, Forbidden, Gone, NotServed, Unreachable
 from cockpit.sources.raw import Meta
 from cockpit.sources.voice import Voice
 from cockpit.store import Store
@@ -132,7 +132,7 @@ class Reflector:
         voice = Voice(self.name, store, len(self._listings))
         for part, listing in enumerate(self._listings):
             try:
-                Follow(listing, part, kube, voice).list()
+                Follow(listing, part, kube, voice).read_all()
             except CockpitError as error:
                 voice.failed(part, error)
 
@@ -163,14 +163,20 @@ class Follow:
         """List and watch until `stop`, whatever goes wrong."""
         backoff = Backoff()
         while not stop.is_set():
-            stop.wait(self._step(stop, backoff))
+            try:
+                wait = self._step(stop, backoff)
+            except Exception as problem:  # the edge of a thread: it lists again
+                self._version = None
+                self._voice.failed(self.part, ActionFailed(f"{self._path} holds something that was not foreseen: {type(problem).__name__}"))
+                wait = backoff.seconds()
+            stop.wait(wait)
 
     def _step(self, stop: threading.Event, backoff: Backoff) -> float:
         """One list or watch; returns how long to wait before the next."""
         began = time.monotonic()
         try:
             if self._version is None:
-                self.list()
+                self.read_all()
             self._watch(stop)
         except Gone:
             self._version = None
@@ -187,14 +193,14 @@ class Follow:
         backoff.reset()
         return 0.0
 
-    def list(self) -> None:
+    def read_all(self) -> None:
         """The whole collection, page by page; once more in one piece when the pages expired half-way."""
         try:
-            self._list(500)
+            self._read_pages(500)
         except Gone:
-            self._list(0)
+            self._read_pages(0)
 
-    def _list(self, limit: int) -> None:
+    def _read_pages(self, limit: int) -> None:
         keys: set[Any] = set()
         version = ""
         for page in self._pages(limit):
