@@ -75,7 +75,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
         notes=(_headline(params, size), size.where(), _price(dollars, invented or size.simulated, size)),
         dollars_per_hour=dollars,
         simulated=size.simulated,
-        confirm=params.name,
+        confirm="" if size.simulated else params.name,
         params=params,
     )
 

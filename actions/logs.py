@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from actions.core import Action, Clients, param
 from actions.core.log_follow import Follow, Mark, Pair, log_path
-from actions.core.log_lines import PIECE_BYTES, Line, Speaker, last, lines, merged, record, speaker, text_of
+from actions.core.log_lines import PIECE_BYTES, Line, Speaker, last, lines, may_be_of, merged, record, speaker, text_of
 from actions.core.log_peers import Peers
 from actions.core.lookups import closest, one_job
 from cockpit.errors import BadInput, Invalid, NotFound
@@ -33,6 +33,7 @@ class Params:
     grep: str = param("only lines in which this regular expression is found", "")
     previous: bool = param("the container before the last restart", False)
     timestamps: bool = param("show the time of each line", False)
+    rank: int | None = param("only what this rank says, as far as its pod or its lines tell", None, minimum=0)
     container: str = param("container of the pod; by default the one that trains", "")
     kind: str = param("kind of the job, where two kinds have the name", "", choices=("PyTorchJob", "TrainJob"))
     namespace: str = param("namespace; all of them when empty", "", picks="namespaces")
@@ -40,24 +41,23 @@ class Params:
 
 def records(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Mapping[str, Any]]:
     """One record a line, oldest first: time, namespace, pod, rank, who, line. A `note` says what could not be read."""
-    pattern, since = _pattern(params.grep), span_seconds(params.since)
+    since = span_seconds(params.since)
+    wanted = _wanted(params)
     job = _job(snapshot, params)
-    speakers = [_named(speaker(snapshot, pod), params) for pod in _pods(snapshot, params, job)]
+    speakers = _speakers(snapshot, params, job)
     query = {"previous": "true"} if params.previous else {}
     if since is not None:
         query["sinceSeconds"] = str(max(1, round(since)))
     history = _History(clients.kube, speakers, query, params, stop)
-    pairs: Iterable[Pair] = (pair for pair in history.pairs() if pattern is None or pattern.search(pair[1].text))
+    pairs: Iterable[Pair] = filter(wanted, history.pairs())
     for who, line in last(pairs, params.tail):
         yield record(who, line)
-    if not params.follow or stop.is_set():
-        yield from ({"note": note} for note in history.notes)
-        return
-    peers = Peers(clients.kube, job.key if job else None, speakers, job.ranks_per_pod if job else None, params.container)
-    follow = Follow(clients.kube, {"sinceSeconds": query["sinceSeconds"]} if since is not None else {}, peers.look, stop, history.marks)
-    for who, line in follow.pairs():
-        if pattern is None or pattern.search(line.text):
-            yield record(who, line)
+    yield from ({"note": note, "line": note} for note in history.notes)
+    if params.follow and not stop.is_set():
+        peers = Peers(clients.kube, job, speakers, params.container)
+        young = {"sinceSeconds": query["sinceSeconds"]} if since is not None else {}
+        follow = Follow(clients.kube, young, peers.look, stop, history.marks)
+        yield from (record(who, line) for who, line in filter(wanted, follow.pairs()))
 
 
 @dataclass
@@ -80,7 +80,7 @@ class _History:
 
     def _lines(self, who: Speaker) -> Iterator[Line]:
         query = {"timestamps": "true", **self.query} | ({"container": who.container} if who.container else {})
-        if self.params.tail is not None and not self.params.grep:
+        if self.params.tail is not None and not self.params.grep and self.params.rank is None:
             query["tailLines"] = str(self.params.tail)
         mark = self.marks.setdefault(who.pod, Mark())
         try:
@@ -110,15 +110,29 @@ def _pods(snapshot: Snapshot, params: Params, job: Job | None) -> list[Pod]:
     return found
 
 
-def _named(who: Speaker, params: Params) -> Speaker:
-    return who if not params.container else Speaker(who.namespace, who.pod, params.container, who.first, who.count)
+def _speakers(snapshot: Snapshot, params: Params, job: Job | None) -> list[Speaker]:
+    found = [speaker(snapshot, pod, params.container) for pod in _pods(snapshot, params, job)]
+    ranks = job.ranks_wanted if job else None
+    if params.rank is not None and ranks is not None and params.rank >= ranks:
+        raise BadInput(f"--rank {params.rank}: the job has {ranks} ranks", f"0 to {ranks - 1}")
+    return found
 
 
-def _pattern(text: str) -> re.Pattern[str] | None:
+def _wanted(params: Params) -> Callable[[Pair], bool]:
+    """Whether a line is asked for: its text by --grep, its speaker by --rank."""
     try:
-        return re.compile(text) if text else None
+        pattern = re.compile(params.grep) if params.grep else None
     except re.error as problem:
-        raise BadInput(f"--grep {text!r} is no regular expression: {problem}", "a literal . or ( is written \\. or \\(") from problem
+        hint = "a literal . or ( is written \\. or \\("
+        raise BadInput(f"--grep {params.grep!r} is no regular expression: {problem}", hint) from problem
+
+    def wanted(pair: Pair) -> bool:
+        who, line = pair
+        if pattern is not None and not pattern.search(line.text):
+            return False
+        return params.rank is None or may_be_of(who, line, params.rank)
+
+    return wanted
 
 
 def span_seconds(text: str) -> float | None:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 600.0
 LOOK_SECONDS = 1.0
 LINE_CHARS = 1 << 20
+SECOND = ("gpus", "efa", "prices", "progress")
+"""Sources that look for nodes, pods and jobs in the store."""
 
 
 @dataclass
@@ -52,9 +54,10 @@ class World:
         return self.clients.kube.namespace if self.clients.kube else ""
 
     def fill(self, needs: tuple[str, ...]) -> None:
-        """Read these sources once; the first failure is raised."""
-        if self.session is not None and needs:
-            self.session.fill(needs)
+        """Read these sources once, those that read what others have found after them; the first failure is raised."""
+        for part in ([name for name in needs if name not in SECOND], [name for name in needs if name in SECOND]):
+            if self.session is not None and part:
+                self.session.fill(part)
 
     def snapshot(self) -> Snapshot:
         """The picture of now."""
@@ -204,7 +207,8 @@ def _change(call: Call) -> None:
 
 
 def _preview(call: Call, plan: Plan) -> None:
-    for line in (*plan.notes, *(change.summary for change in plan.changes)):
+    told = () if not call.asked.output and not needs_yes(call.action, plan) else tuple(change.summary for change in plan.changes)
+    for line in (*plan.notes, *told):
         say(line)
     for text in plan.warnings:
         _warn(call, text)

@@ -17,6 +17,8 @@ from cockpit.snapshot import Snapshot
 PIECE_BYTES = 1 << 16
 """A longer line comes in pieces, each but the last marked as cut."""
 CUT = "…[cut]"
+TRAINS = {"PyTorchJob": "pytorch", "TrainJob": "node"}
+"""The container of a job's pod that trains."""
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) ?")
 _RANK = re.compile(r'^(?:\[rank(\d+)\]|\{[^{}]{0,200}?"rank": ?(\d+)[,}])')
 
@@ -48,10 +50,10 @@ class Speaker:
         return f"{self.first}/{self.pod}" if last == self.first else f"{self.first}-{last}/{self.pod}"
 
 
-def speaker(snapshot: Snapshot, pod: Pod) -> Speaker:
+def speaker(snapshot: Snapshot, pod: Pod, container: str = "") -> Speaker:
     """Who speaks in a pod: with a static rendezvous its ranks follow from its index."""
     job: Job | None = snapshot.jobs.get(pod.job) if pod.job else None
-    container = {"PyTorchJob": "pytorch", "TrainJob": "node"}.get(pod.job.kind, "") if pod.job else ""
+    container = container or (TRAINS.get(pod.job.kind, "") if pod.job else "")
     per_pod = job.ranks_per_pod if job else None
     place = node_rank(pod, snapshot.pods_of(pod.job)) if pod.job else None
     first = None if place is None or per_pod is None else place * per_pod
@@ -90,10 +92,25 @@ def lines(raw: Iterable[bytes]) -> Iterator[Line]:
         yield before
 
 
-def record(who: Speaker, line: Line) -> dict[str, Any]:
-    """The record of a line; `rank` is the one the line names, else the pod's only one, else null."""
+def rank_of(who: Speaker, line: Line) -> int | None:
+    """The rank a line names, else the pod's only one, else None."""
     named = _RANK.match(line.text)
-    rank = int(named.group(1) or named.group(2)) if named else who.first if who.count == 1 else None
+    if named:
+        return int(named.group(1) or named.group(2))
+    return who.first if who.count == 1 else None
+
+
+def may_be_of(who: Speaker, line: Line, rank: int) -> bool:
+    """True unless the line, or the pod it comes from, is known to be of other ranks."""
+    known = rank_of(who, line)
+    if known is not None:
+        return known == rank
+    return who.first is None or who.first <= rank < who.first + (who.count or 1)
+
+
+def record(who: Speaker, line: Line) -> dict[str, Any]:
+    """The record of a line; `rank` is null where one pod holds several ranks and the line names none."""
+    rank = rank_of(who, line)
     return {"time": line.time or None, "namespace": who.namespace, "pod": who.pod, "rank": rank, "who": who.label, "line": line.text}
 
 

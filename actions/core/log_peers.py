@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from actions.core.log_lines import Speaker
+from actions.core.log_lines import TRAINS, Speaker
 from cockpit.errors import NotFound, Unreachable
-from cockpit.model import JobKey
+from cockpit.model import Job, JobKey
 
 SELECTORS = {"PyTorchJob": "training.kubeflow.org/job-name", "TrainJob": "jobset.sigs.k8s.io/jobset-name"}
 PATHS = {"PyTorchJob": "/apis/kubeflow.org/v1", "TrainJob": "/apis/trainer.kubeflow.org/v1alpha1"}
@@ -18,9 +18,10 @@ ENDS = ("Succeeded", "Complete", "Failed")
 class Peers:
     """Who may still speak: the pods of a job as the API lists them now, or one pod."""
 
-    def __init__(self, kube: Any, job: JobKey | None, first: list[Speaker], ranks_per_pod: int | None, container: str = "") -> None:
-        self.kube, self.job, self.ranks_per_pod = kube, job, ranks_per_pod
-        self.container = container or {"PyTorchJob": "pytorch", "TrainJob": "node"}.get(job.kind if job else "", "")
+    def __init__(self, kube: Any, job: Job | None, first: list[Speaker], container: str = "") -> None:
+        self.kube, self.job = kube, job.key if job else None
+        self.ranks_per_pod = job.ranks_per_pod if job else None
+        self.container = container or (TRAINS.get(job.key.kind, "") if job else "")
         self.known = list(first)
 
     def look(self) -> tuple[list[Speaker], bool]:
