@@ -181,9 +181,14 @@ def _flags(params: Params) -> tuple[str, ...]:
 
 def _headline(params: Params, size: Size) -> str:
     ranks = params.nodes * params.nproc
-    gpus = f"{size.want.total}{' SIMULATED' if size.simulated else ''} GPUs" if size.want.gpus else "no GPU"
+    gpus = counted(size.want.total, "SIMULATED GPU" if size.simulated else "GPU") if size.want.gpus else "no GPU"
     efa = f", {size.efa} EFA devices a pod" if size.efa else ""
-    return f"{params.kind} {params.namespace}/{params.name}: {params.nodes} pods x {params.nproc} = {ranks} ranks, {gpus}{efa}"
+    return f"{params.kind} {params.namespace}/{params.name}: {counted(params.nodes, 'pod')} x {params.nproc} = {counted(ranks, 'rank')}, {gpus}{efa}"
+
+
+def counted(count: int, noun: str) -> str:
+    """1 pod, 2 pods."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _price(dollars: float | None, invented: bool, size: Size) -> str:

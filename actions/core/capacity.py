@@ -6,8 +6,10 @@ A pod needs all its GPUs on one node, so rooms are counted in pods. None is "as 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from cockpit.instance_types import InstanceType
 from cockpit.model import Node, NodePool, Price
@@ -15,6 +17,8 @@ from cockpit.snapshot import Snapshot
 
 GPU = "nvidia.com/gpu"
 TOLERATED = (GPU, "node.kubernetes.io/unschedulable")
+GPU_FAMILY = re.compile(r"[gp]\d")
+"""How EC2 names the families with NVIDIA GPUs."""
 
 
 @dataclass(frozen=True)
@@ -97,23 +101,38 @@ def _may_give(pool: NodePool, want: Want) -> bool:
 
 
 def _of_pool(pool: NodePool, want: Want, types: Mapping[str, InstanceType]) -> Room | None:
-    names = types_of(pool, types)
-    if want.instance_type:
-        names = [want.instance_type] if not names or want.instance_type in names else []
-    elif not names:
-        return Room(f"pool {pool.name}", "", 0, None, None, want.zone, want.capacity_type, new=True, why="of instance types not known here")
+    names = [name for name in types_of(pool, types) if not want.instance_type or name == want.instance_type]
+    if not names:
+        return None
     if pool.ready is False:
-        return Room(f"pool {pool.name}", "", 0, 0, 0, new=True, why="which is not ready")
+        return Room(f"pool {pool.name}", names[0], 0, 0, 0, new=True, why="it is not ready")
     rooms = [_of_type(pool, want, name, types.get(name)) for name in names]
     fitting = [room for room in rooms if room.gpus is None or room.gpus_per_node >= want.gpus]
-    return max(fitting or rooms, key=lambda room: math.inf if room.pods is None else room.pods, default=None)
+    return max(fitting or rooms, key=_size)
+
+
+def _size(room: Room) -> tuple[float, int, float]:
+    """Most pods first, then the smallest node that holds them, then most GPUs."""
+    pods, gpus = (math.inf if number is None else number for number in (room.pods, room.gpus))
+    return pods, -room.gpus_per_node, gpus
 
 
 def types_of(pool: NodePool, types: Mapping[str, InstanceType]) -> list[str]:
-    """The instance types with GPUs a pool may launch: those it names, and those of the families it names."""
-    named = [name for name in pool.instance_types if name not in types or types[name].gpus]
-    families = [name for name, one in types.items() if one.gpus and name.split(".", 1)[0] in pool.instance_families]
-    return named or (families if not pool.instance_types else [])
+    """The instance types with NVIDIA GPUs a pool may launch; also those it names that the table does not know but whose family has GPUs."""
+    named = pool.instance_types or tuple(types)
+    known = [name for name in named if name in types and types[name].gpus and _allowed(pool, name)]
+    strange = [name for name in pool.instance_types if name not in types and GPU_FAMILY.match(name) and _allowed(pool, name)]
+    families = {name.split(".", 1)[0] for name in types}
+    strange += [f"{family}.*" for family in pool.instance_families if family not in families and GPU_FAMILY.match(family)]
+    return known + strange
+
+
+def _allowed(pool: NodePool, name: str) -> bool:
+    """True when an instance type keeps to the pool's requirements on family, category and size."""
+    family, _, size = name.partition(".")
+    category = "".join(takewhile(str.isalpha, family))
+    asked = ((pool.instance_families, family), (pool.instance_categories, category), (pool.instance_sizes, size))
+    return all(not allowed or found in allowed for allowed, found in asked)
 
 
 def _of_type(pool: NodePool, want: Want, name: str, one: InstanceType | None) -> Room:

@@ -46,8 +46,8 @@ class Size:
             return "runs on CPUs, wherever the scheduler finds room"
         now = [f"{room.name} ({pods})" for room, pods in self.places if not room.new]
         later = [_added(room, pods, self.want) for room, pods in self.places if room.new]
-        said = [f"runs on {', '.join(now)}"] if now else []
-        return "; ".join([*said, *(f"waits until {text}" for text in later)])
+        said = [f"fits now on {', '.join(now)}"] if now else []
+        return "; ".join([*said, *([f"waits until {' and '.join(later)}"] if later else [])])
 
 
 def _added(room: Room, pods: int, want: Want) -> str:
