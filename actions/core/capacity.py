@@ -17,6 +17,7 @@ from cockpit.snapshot import Snapshot
 
 GPU = "nvidia.com/gpu"
 TOLERATED = (GPU, "node.kubernetes.io/unschedulable")
+NODES_NAMED = 4
 GPU_FAMILY = re.compile(r"[gp]\d")
 """How EC2 names the families with NVIDIA GPUs."""
 
@@ -142,7 +143,8 @@ def _of_type(pool: NodePool, want: Want, name: str, one: InstanceType | None) ->
     if one is None:
         return Room(label, name, 0, None, None, zone, capacity, new=True, why=f"{name} is not in the table of instance types")
     nodes, why = _headroom(pool, one)
-    pods = None if nodes is None else nodes * (one.gpus // want.gpus)
+    per_node = one.gpus // want.gpus
+    pods = 0 if not per_node else None if nodes is None else nodes * per_node
     return Room(label, name, one.gpus, pods, None if nodes is None else nodes * one.gpus, zone, capacity, new=True, why=why)
 
 
@@ -176,15 +178,19 @@ def placed(want: Want, rooms: Iterable[Room]) -> list[tuple[Room, int]]:
 
 
 def arithmetic(want: Want, rooms: Iterable[Room]) -> str:
-    """Why it does not fit, in numbers."""
-    said = [f"{room.name} {'may add' if room.new else 'has'} {room.gpus} GPUs{_because(room)}" for room in rooms]
+    """Why it does not fit, in numbers: what the standing nodes have together, and what each pool may add under which limit."""
+    rooms = list(rooms)
     fit = sum(room.pods or 0 for room in rooms)
-    asked = f"{want.pods} pods x {want.gpus} GPUs = {want.total} GPUs asked for; {fit} such pods fit"
-    return f"{asked}: {'; '.join(said) if said else 'no node with free GPUs and no NodePool gives any'}"
+    standing = [room for room in rooms if not room.new]
+    said = [_free(standing)] if standing else ["no standing node has GPUs for them"]
+    said += [f"{room.name} may add {room.gpus} GPUs ({room.why})" for room in rooms if room.new]
+    return f"{want.pods} pods x {want.gpus} GPUs = {want.total} GPUs asked for, {fit} such pods fit: {', '.join(said)}"
 
 
-def _because(room: Room) -> str:
-    return f" ({room.why})" if room.why else " free"
+def _free(standing: list[Room]) -> str:
+    free = [room for room in standing if room.gpus]
+    named = f" ({', '.join(f'{room.name} {room.gpus}' for room in free[:NODES_NAMED])}{', ...' if len(free) > NODES_NAMED else ''})" if free else ""
+    return f"{len(standing)} nodes have {sum(room.gpus or 0 for room in free)} GPUs free{named}"
 
 
 def dollars_per_hour(snapshot: Snapshot, want: Want, places: Iterable[tuple[Room, int]]) -> tuple[float | None, bool]:

@@ -87,7 +87,8 @@ def _shm(nproc: int, memory_bytes: int) -> int:
 def _too_much(want: Want, rooms: list[Room]) -> str:
     most = max((room.gpus_per_node for room in rooms), default=0)
     if rooms and want.gpus > most:
-        return f"no node and no instance type here has {want.gpus} GPUs; the most is {most} ({', '.join(sorted({room.name for room in rooms})[:6])})"
+        types = ", ".join(sorted({room.instance_type or room.name for room in rooms if room.gpus_per_node == most}))
+        return f"no node and no instance type here has {want.gpus} GPUs for one pod; the most is {most} ({types})"
     return arithmetic(want, rooms)
 
 
