@@ -40,17 +40,18 @@ class Run:
 
     def run(self) -> int:
         """The exit code; a failure is told in the format asked for, and so is a defect of ours before its traceback."""
-        code = self._fail(CockpitError("the cockpit broke off; its traceback is on stderr"), told=False)
+        code = None
         try:
             asked = flags.read(self.words)
             self.output, self.action = asked.output, asked.action
-            self.result.ok, self.result.error = True, None
             code = self._answer(asked)
         except KeyboardInterrupt:
             code = self._fail(Interrupted("interrupted", "what was applied stays applied"))
         except CockpitError as error:
             code = self._fail(error)
         finally:
+            if code is None:
+                self._fail(CockpitError("the cockpit broke off; its traceback is on stderr"), told=False)
             self._print_result()
         return code
 
