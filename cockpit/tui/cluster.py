@@ -224,6 +224,11 @@ class NodeRoom(Pods):
     def __init__(self, node: str) -> None:
         super().__init__()
         self.node, self.title = node, f"Node {short_node(node)}"
+        self.columns = tuple(column for column in self.columns if column.key != "node")
+
+    def cells(self, scene: Scene, key: Any) -> tuple[Cell, ...]:
+        every = super().cells(scene, key)
+        return every[:5] + every[6:]
 
     def keys(self, scene: Scene) -> Iterable[Any]:
         return scene.snapshot.pods_by_node.get(self.node, ())

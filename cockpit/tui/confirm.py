@@ -66,7 +66,7 @@ class ConfirmScreen(ModalScreen[bool]):
         danger = {Risk.DESTROY: "-danger", Risk.SPEND: "-spend"}.get(self.verb.risk, "")
         with Vertical(classes=f"dialog {danger}", id="confirm") as box:
             targets = len(self.plan.changes)
-            box.border_title = content([(f" {self.verb.title} ", Tone.STRONG), (f"({targets} changes) " if targets > 1 else "", Tone.MUTED)]).markup
+            box.border_title = content([(self.verb.title, Tone.STRONG), (f" ({targets} changes)" if targets > 1 else "", Tone.MUTED)]).markup
             yield Static(joined([self._where(), self._head()]), id="where")
             yield Static(joined(plan_lines(self.plan)), classes="plan")
             if self.typed:

@@ -106,7 +106,7 @@ class Desk:
         room = Room(title=f"{action.title} {about}", following=True, close=feed.close)
 
         def turn(word: str) -> None:
-            changed = turned(action, values, word, self._ranks(values))
+            changed = turned(action, values, word, self._pods(values))
             if changed != values:
                 self.app.leave()
                 self._stream(action, changed)
@@ -114,10 +114,14 @@ class Desk:
         room.turn = turn
         self.app.enter(room)
 
-    def _ranks(self, values: Mapping[str, Any]) -> int:
-        picture = self.app.scene.snapshot
-        jobs = [job for key, job in picture.jobs.items() if key.name == values.get("job")]
-        return (jobs[0].ranks_wanted or 0) if jobs else 0
+    def _pods(self, values: Mapping[str, Any]) -> list[str]:
+        """The pods that `[` and `]` go through: those of the job, or of the job the pod belongs to."""
+        picture, space = self.app.scene.snapshot, values.get("namespace")
+        for key in picture.jobs:
+            names = [pod.key.name for pod in picture.pods_of(key)]
+            if space in (None, "", key.namespace) and (key.name == values.get("job") or values.get("pod") in names):
+                return names
+        return []
 
     def pump(self) -> None:
         """Hand what the stream brought to the text on screen."""

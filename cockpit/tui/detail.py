@@ -38,7 +38,7 @@ class Facts(Static):
     """The lines above a table that say what the room is about."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__("", **more)
+        super().__init__("", classes="-empty", **more)
         self.shown: list[tuple[Part, ...]] = []
 
     def put(self, lines: list[tuple[Part, ...]]) -> None:

@@ -97,7 +97,7 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog", id="form") as box:
-            box.border_title = content([(f" {self.verb.title} ", Tone.STRONG)]).markup
+            box.border_title = content([(self.verb.title, Tone.STRONG)]).markup
             with VerticalScroll(id="fields", can_focus=False):
                 for one in params_of(self.verb.params):
                     yield Field(one, self.given.get(one.name, ""), list(one.choices) or picks(self.snapshot, one.picks))

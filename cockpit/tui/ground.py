@@ -13,10 +13,12 @@ from textual.widget import Widget
 from cockpit.errors import CockpitError
 from cockpit.inert import inert
 from cockpit.tui import status, travel
+from cockpit.tui.cells import Tone
 from cockpit.tui.desk import Desk
 from cockpit.tui.detail import Detail
 from cockpit.tui.heatmap import HeatMap
 from cockpit.tui.help import shown
+from cockpit.tui.lines import content
 from cockpit.tui.skeleton import LOW, NARROW, TALL, WIDE
 from cockpit.tui.status import CautionLine, ContextLine, KeyLine, Place
 from cockpit.tui.table import VirtualTable
@@ -133,4 +135,7 @@ class Ground(App[int]):
         screen.set_class(self.zoomed and not small and self.active == "gpus", "-heat")
         for name, pane in self.panes.items():
             pane.set_class(name == self.active, "-active")
+            where = f"{self.place.cluster or 'no cluster'} · ns {self.namespace or 'all'}" if small else ""
+            if (pane.border_subtitle or "") != where:
+                pane.border_subtitle = content([(where, Tone.MUTED)]).markup
         self.tell()

@@ -15,6 +15,7 @@ from cockpit.inert import inert
 from cockpit.store import Changes
 from cockpit.tui.bars import gpu_part
 from cockpit.tui.cells import Part, Tone, natural, short_node
+from cockpit.tui.gpus import mean
 from cockpit.tui.lines import content, padded
 from cockpit.tui.views import Scene
 
@@ -64,7 +65,11 @@ class HeatMap(ScrollView, can_focus=True):
 
     @property
     def _labelled(self) -> bool:
-        return len(self._names) <= max(1, self.size.height) * 2 and self.size.width >= LABEL + self._widest * 2 + 2
+        return len(self._names) <= max(1, self.size.height) * 2 and self.size.width >= LABEL + self._widest + 7
+
+    @property
+    def _cell_width(self) -> int:
+        return max(1, min(4, (self.size.width - LABEL - 7) // self._widest)) if self._labelled else 1
 
     @property
     def _per_line(self) -> int:
@@ -95,8 +100,10 @@ class HeatMap(ScrollView, can_focus=True):
         for name in names:
             if self._labelled:
                 parts.append((" " + padded(inert(short_node(name), 80), LABEL - 1), Tone.MUTED))
-            parts += [(text * 2 if self._labelled else text, tone) for text, tone in map(gpu_part, self.scene.snapshot.gpus_on(name))]
-            parts.append((" ", Tone.PLAIN))
+            gpus = self.scene.snapshot.gpus_on(name)
+            parts += [(_wide(text, self._cell_width), tone) for text, tone in map(gpu_part, gpus)]
+            util = mean(gpu.utilisation_percent for gpu in gpus) if self._labelled else None
+            parts.append((" " if util is None else f" {util:3.0f} %", Tone.MUTED))
         runs = ((tone, "".join(text for text, _ in run)) for tone, run in groupby(parts, key=lambda part: part[1]))
         return Strip([Segment(text, self._style(tone)) for tone, text in runs]).adjust_cell_length(width, self._style(Tone.PLAIN))
 
@@ -115,3 +122,7 @@ class HeatMap(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         """Lay out for the new width."""
         self.reload(self.scene)
+
+
+def _wide(text: str, width: int) -> str:
+    return text if width == 1 else text * (width - 1) + " "

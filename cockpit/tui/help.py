@@ -55,7 +55,7 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog", id="help") as box:
-            box.border_title = content([(" Keys ", Tone.STRONG)]).markup
+            box.border_title = content([("Keys", Tone.STRONG)]).markup
             yield Static(Content("\n").join(self._lines()), id="help-body")
 
     def _lines(self) -> list[Content]:
@@ -84,7 +84,7 @@ class StartScreen(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog", id="start") as box:
-            box.border_title = content([(" No cluster yet ", Tone.STRONG)]).markup
+            box.border_title = content([("No cluster yet", Tone.STRONG)]).markup
             lines: list[list[Part]] = [
                 [("✖ " + self.message, Tone.BAD)],
                 [("→ " + self.hint if self.hint else "", Tone.MUTED)],

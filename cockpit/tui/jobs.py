@@ -39,11 +39,11 @@ def phase_cell(phase: Phase) -> Cell:
 
 
 def steps(job: Job, progress: Progress | None) -> str:
-    """1,204/2,000; the dash stands for what is not known."""
+    """1204/2000; the dash stands for what is not known."""
     if progress is None:
         return UNKNOWN
     wanted = progress.steps or job.steps_wanted
-    return f"{progress.step:,}" + (f"/{wanted:,}" if wanted else "")
+    return f"{progress.step}/{wanted}" if wanted else f"{progress.step:,}"
 
 
 class Jobs(View):
@@ -59,13 +59,12 @@ class Jobs(View):
         self._waiting: set[Any] = set()
         self.columns = (
             Column("namespace", "NS", 8, drop=9),
-            Column("job", "JOB", 12, flex=2, most=32, sort=lambda scene, key: natural(key.name)),
+            Column("job", "JOB", 11, flex=2, most=32, sort=lambda scene, key: natural(key.name)),
             Column("strategy", "STRAT", 5, drop=5),
             Column("phase", "PHASE", 14, sort=lambda scene, key: list(Phase).index(scene.snapshot.phase_of(scene.snapshot.jobs[key]))),
             Column("ranks", "RANKS", 5, right=True, sort=lambda scene, key: scene.snapshot.jobs[key].ranks_wanted),
-            Column("step", "STEP", 7, right=True, flex=1, most=13, sort=self._step),
-            Column("loss", "LOSS", 6, right=True, drop=1, sort=self._loss),
-            Column("trend", "TREND / WHY", 10, flex=3, most=80, drop=2),
+            Column("step", "STEP", 9, right=True, flex=1, most=13, drop=3, sort=self._step),
+            Column("trend", "LOSS / WHY", 11, flex=3, most=80, drop=2, sort=self._loss),
             Column("dollars", "$/H", 7, right=True, drop=7, sort=lambda scene, key: scene.snapshot.job_price(key)),
             Column("age", "AGE", 6, right=True, drop=6, sort=lambda scene, key: scene.snapshot.jobs[key].created),
         )
@@ -92,7 +91,6 @@ class Jobs(View):
             phase_cell(phase),
             cell(f"{_known(up)}/{_known(wanted)}", Tone.WARN if short else Tone.MUTED if phase.over else Tone.PLAIN),
             cell(steps(job, progress)),
-            cell(f"{progress.loss:.3f}") if progress and progress.loss is not None else DASH,
             self._trend(picture, job, phase, progress),
             cell(dollars(picture.job_price(key), per_hour=False)) if not phase.over else BLANK,
             cell(short_age(scene.now - job.created), Tone.MUTED) if job.created else DASH,
@@ -102,10 +100,11 @@ class Jobs(View):
         why = picture.reason_of(job)
         if why:
             return cell(why, Tone.BAD if phase is Phase.FAILED else Tone.WARN if phase is Phase.RESTARTING else Tone.MUTED)
-        if progress is None or not progress.losses:
+        if progress is None or progress.loss is None:
             return cell(f"↻ {job.restarts} restarts", Tone.WARN) if job.restarts else BLANK
         speed = f" {progress.tokens_per_second:,.0f} tok/s" if progress.tokens_per_second and not phase.over else ""
-        return Cell(((sparkline(progress.losses, SPARK_CELLS), Tone.MUTED if phase.over else Tone.BAR), (speed, Tone.MUTED)))
+        spark = sparkline(progress.losses, SPARK_CELLS)
+        return Cell(((f"{progress.loss:.3f} ", Tone.PLAIN), (spark, Tone.MUTED if phase.over else Tone.BAR), (speed, Tone.MUTED)))
 
     def text(self, scene: Scene, key: Any) -> str:
         job = scene.snapshot.jobs[key]

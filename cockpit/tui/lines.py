@@ -11,6 +11,7 @@ from rich.style import Style
 from textual.content import Content
 
 from cockpit.inert import inert
+from cockpit.tui.bars import LOWER_EIGHTHS
 from cockpit.tui.cells import Cell, Part, Tone
 from cockpit.tui.views import Column
 
@@ -72,8 +73,10 @@ def cell_segments(cell: Cell, width: int, right: bool, style_of: StyleOf) -> lis
     for text, tone in cell.parts:
         shown = inert(text, CELL_LIMIT)
         length = cell_len(shown)
+        if length > left and made and tone is Tone.MUTED:
+            break
         if length > left:
-            shown, length = padded(shown, left), left
+            shown, length = (shown[-left:] if left and shown[0] in LOWER_EIGHTHS else padded(shown, left)), left
         if length:
             made.append(Segment(shown, style_of(tone)))
             left -= length

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from cockpit.tui.textlines import Line
 QUEUE_LINES = 20_000
 BATCH_LINES = 4_000
 WINDOWS = (("tail", None), ("1m", 60), ("5m", 300), ("15m", 900), ("30m", 1800), ("1h", 3600), ("24h", 86400))
-TEXT_KEYS = ("line", "text", "message")
+TEXT_KEYS = ("line", "note", "text", "message")
 TIME_KEYS = ("time", "at", "timestamp")
 
 
@@ -25,9 +25,8 @@ def to_line(record: Mapping[str, Any]) -> Line:
     """A log record as a line: its text, its time, and the rank or pod that said it."""
     text = next((str(record[key]) for key in TEXT_KEYS if record.get(key) is not None), "")
     time = next((str(record[key]) for key in TIME_KEYS if record.get(key)), "")
-    rank = record.get("rank")
-    source = f"r{rank}" if rank is not None else str(record.get("pod") or "")
-    return Line(text, time, source, Tone.WARN if record.get("stream") == "stderr" else Tone.PLAIN)
+    source = str(record.get("who") or record.get("pod") or "")
+    return Line(text, time, source, Tone.WARN if record.get("note") else Tone.PLAIN)
 
 
 @dataclass
@@ -88,8 +87,8 @@ def _nothing(*_: Any) -> list[dict[str, Any]]:
     return []
 
 
-def turned(action: Action, values: Mapping[str, Any], word: str, ranks: int) -> dict[str, Any]:
-    """The values after a key: a digit sets the since-window, [ and ] go from rank to rank; unknown parameters are left alone."""
+def turned(action: Action, values: Mapping[str, Any], word: str, pods: Sequence[str]) -> dict[str, Any]:
+    """The values after a key: a digit sets the since-window, [ and ] go from one of the job's pods to the next; what is unknown is left alone."""
     known = {one.name: one for one in params_of(action.params)}
     changed = dict(values)
     if word.isdigit() and "since" in known:
@@ -97,9 +96,10 @@ def turned(action: Action, values: Mapping[str, Any], word: str, ranks: int) -> 
         changed.pop("since", None)
         if seconds is not None:
             changed["since"] = name if known["since"].kind == "str" else seconds
-    if word in "[]" and "rank" in known and ranks:
-        at = int(changed["rank"]) if str(changed.get("rank", "")).isdigit() else (-1 if word == "]" else ranks)
-        changed["rank"] = (at + (1 if word == "]" else -1)) % ranks
+    if word in "[]" and "pod" in known and pods:
+        at = pods.index(changed["pod"]) if changed.get("pod") in pods else (-1 if word == "]" else len(pods))
+        changed.pop("job", None)
+        changed["pod"] = pods[(at + (1 if word == "]" else -1)) % len(pods)]
     return changed
 
 

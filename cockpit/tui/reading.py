@@ -14,6 +14,8 @@ from cockpit.tui.help import HelpScreen, action_entries, grouped
 from cockpit.tui.resources import Events
 from cockpit.tui.textlines import Line, LineView
 
+TOOLKIT = ("scroll_", "page_left", "page_right", "screen.")
+
 
 class Reading(Ground):
     """Keys that open something to read."""
@@ -54,17 +56,12 @@ class Reading(Ground):
 
     def action_help(self) -> None:
         """The live keys."""
-        bindings = [
-            (
-                "Table and text" if active.node is not self else "Screen",
-                active.binding,
-            )
-            for active in self.screen.active_bindings.values()
-            if active.enabled
-        ]
+        live = [one for one in self.screen.active_bindings.values() if one.enabled and not one.binding.action.startswith(TOOLKIT)]
+        screen = [("Screen", one.binding) for one in live if one.node is self]
+        front = [("Table" if self.front() is self.table() else "Text", one.binding) for one in live if one.node is not self]
         view = self.table().view
         groups = {f"Actions on {view.title}": action_entries(action for action in self.verbs.actions if self.verbs.fits(action, view))}
-        self.push_screen(HelpScreen(groups | grouped(bindings)))
+        self.push_screen(HelpScreen(groups | grouped([*screen, *front])))
 
     def action_save(self) -> None:
         """What is in front, as plain text, into the state directory."""

@@ -60,11 +60,11 @@ class KeyLine(PartsLine):
 def context_parts(place: Place, scene: Scene) -> list[Part]:
     """The context line."""
     if place.tabs:
-        return [*_tabs(place), ("  ", Tone.PLAIN), *_freshness(place, scene, 2), *_marks(place)]
+        return [*_tabs(place), (" ", Tone.PLAIN), *_marks(place, True), *_freshness(place, scene, 1)]
     parts: list[Part] = [("cockpit  ", Tone.INFO), (place.cluster or "no cluster", Tone.STRONG)]
     if place.region:
         parts += [SEPARATOR, (place.region, Tone.PLAIN)]
-    parts += [SEPARATOR, (f"ns {place.namespace or 'all'}", Tone.PLAIN), *_marks(place)]
+    parts += [SEPARATOR, (f"ns {place.namespace or 'all'}", Tone.PLAIN), *_marks(place, False)]
     return [*parts, ("    ", Tone.PLAIN), *_freshness(place, scene, 5)]
 
 
@@ -76,11 +76,11 @@ def _tabs(place: Place) -> list[Part]:
     return parts
 
 
-def _marks(place: Place) -> list[Part]:
-    parts: list[Part] = [SEPARATOR, ("read-only", Tone.INFO) if place.readonly else ("read-write", Tone.MUTED)]
+def _marks(place: Place, short: bool) -> list[Part]:
+    words: list[Part] = [("read-only", Tone.INFO)] if place.readonly else [] if short else [("read-write", Tone.MUTED)]
     if place.simulated:
-        parts += [SEPARATOR, ("SIMULATED GPUs", Tone.WARN)]
-    return parts
+        words.append(("SIMULATED GPUs", Tone.WARN))
+    return [part for word in words for part in ((word, SEPARATOR) if short else (SEPARATOR, word))]
 
 
 def _freshness(place: Place, scene: Scene, most: int) -> list[Part]:

@@ -25,6 +25,8 @@ class VirtualTable(RowWindow):
         Binding("ctrl+f,pagedown", "page(1)", "Page down", show=False),
         Binding("ctrl+b,pageup", "page(-1)", "Page up", show=False),
         Binding("enter", "open", "Open"),
+        Binding("h,left", "app.focus_previous", "Previous pane", show=False),
+        Binding("right", "app.focus_next", "Next pane", show=False),
         Binding("space", "mark", "Mark", show=False),
         Binding("ctrl+backslash", "unmark", "Clear marks", show=False),
         Binding("less_than_sign,shift+left", "sort_next(-1)", "Sort by previous column", show=False),

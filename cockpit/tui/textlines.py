@@ -179,6 +179,7 @@ class LineView(ScrollView, can_focus=True):
         """Wrap for the new width."""
         self._lay_out()
         self._resized()
+        self.call_after_refresh(self._resized)
 
     def action_line(self, step: int) -> None:
         self._stop_following(step)

@@ -25,8 +25,6 @@ class Wayfinding(Reading):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(number), f"pane({kind.name!r})", f"Pane {kind.title}", show=False) for number, kind in enumerate(travel.PANES, 1)),
-        Binding("h,left", "app.focus_previous", "Previous pane", show=False),
-        Binding("right", "app.focus_next", "Next pane", show=False),
         Binding("z", "zoom", "Zoom the pane", show=False),
         Binding("escape", "up", "Back; clear the filter", show=False),
         Binding("slash", "prompt('/')", "Filter rows, search text", show=False),

@@ -71,7 +71,9 @@ def node(name: str, kind: str, zone: str, capacity: str, pool: str, **more: Any)
 def pod(job: JobKey, index: int, name: str, gpus: int, on: str | None, **more: Any) -> Pod:
     fields: dict[str, Any] = {"node": NodeName(on) if on else None, "job": job, "gpus": gpus, "ready": True, "started": NOW - 600, "index": index}
     phase = more.pop("phase", "Running")
-    return Pod(PodKey(job.namespace, name), "1", phase, more.pop("state", phase), **(fields | {"replica": "worker" if index else "master"} | more))
+    return Pod(
+        PodKey(job.namespace, name), "1", phase, more.pop("state", phase), **(fields | {"replica": "master" if "master" in name else "worker"} | more)
+    )
 
 
 def gpu(on: str, index: int, percent: float | None, kind: str, **more: Any) -> Gpu:
@@ -99,13 +101,23 @@ def facts() -> list[Any]:
         Job(T5, "1", "u1", "fsdp", 2, 8, 8, steps_wanted=2000, created=NOW - 900, started=NOW - 800, managed=True),
         Job(LLAMA, "1", "u2", "deepspeed", 2, 8, 8, created=NOW - 372, managed=True),
         Job(MNIST, "1", "u3", "ddp", 2, 2, 0, created=NOW - 86400, conditions=(Condition("Succeeded", "True"),)),
-        Job(BERT, "1", "u4", "ddp", 2, 2, 0, created=NOW - 4000, conditions=(Condition("Failed", "True", "BackoffLimit", "rank 3 exited 137 (OOMKilled)"),)),
+        Job(
+            BERT,
+            "1",
+            "u4",
+            "ddp",
+            2,
+            2,
+            0,
+            created=NOW - 4000,
+            conditions=(Condition("Failed", "True", "BackoffLimit", "rank 3 exited 137 (OOMKilled)"),),
+        ),
     )
     pods = (
         pod(T5, 0, "t5-large-master-0", 8, names[0]),
-        pod(T5, 1, "t5-large-worker-0", 8, names[1]),
+        pod(T5, 0, "t5-large-worker-0", 8, names[1]),
         pod(LLAMA, 0, "llama-3-8b-master-0", 8, None, phase="Pending", ready=False, message="0/6 nodes have 8 free GPUs"),
-        pod(LLAMA, 1, "llama-3-8b-worker-0", 8, None, phase="Pending", ready=False, message="0/6 nodes have 8 free GPUs"),
+        pod(LLAMA, 0, "llama-3-8b-worker-0", 8, None, phase="Pending", ready=False, message="0/6 nodes have 8 free GPUs"),
         Pod(PodKey("kube-system", "coredns-7d9"), "1", "Running", "Running", node=NodeName(names[4]), ready=True, created=NOW - 90000),
     )
     gpus = [gpu(names[0], i, 88 + i, "p5.48xlarge", pod=pods[0].key) for i in range(8)]
@@ -132,9 +144,21 @@ def facts() -> list[Any]:
         Progress(T5, 1204, 2000, 1.873, 4.2, losses, 182_400.0, 0.7, NOW),
         Progress(MNIST, 9380, 9380, 0.021, 2.3, (2.3, 1.1, 0.4, 0.1, 0.05, 0.021), None, None, NOW - 80000),
     )
-    prices = tuple(Price(kind, "", capacity, cost * (0.4 if capacity == "spot" else 1), True, "built-in list") for kind, (_, cost, _, _) in TYPES.items() for capacity in ("on-demand", "spot"))
+    prices = tuple(
+        Price(kind, "", capacity, cost * (0.4 if capacity == "spot" else 1), True, "built-in list")
+        for kind, (_, cost, _, _) in TYPES.items()
+        for capacity in ("on-demand", "spot")
+    )
     seen = (
-        Event(PodKey("default", "e1"), "Pod", "default", "llama-3-8b-master-0", "Nominated", "Pod should schedule on: nodeclaim/gpu-efa-v278f", at=NOW - 300),
+        Event(
+            PodKey("default", "e1"),
+            "Pod",
+            "default",
+            "llama-3-8b-master-0",
+            "Nominated",
+            "Pod should schedule on: nodeclaim/gpu-efa-v278f",
+            at=NOW - 300,
+        ),
         Event(PodKey("default", "e2"), "Node", "", names[1], "XidError", "XID 79: GPU has fallen off the bus", "Warning", 2, NOW - 100),
     )
     return [
@@ -148,7 +172,10 @@ def facts() -> list[Any]:
         Upsert("progress", "progress", progress),
         Upsert("prices", "prices", prices),
         Upsert("events", "events", seen),
-        *(Synced(name) for name in ("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "gpus", "efa", "progress", "prices", "events", "queues", "served")),
+        *(
+            Synced(name)
+            for name in ("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "gpus", "efa", "progress", "prices", "events", "queues", "served")
+        ),
     ]
 
 
@@ -225,7 +252,9 @@ def close_plan(snapshot: Snapshot, params: CloseParams) -> Plan:
         return Plan(already="already cordoned")
     return Plan(
         tuple(
-            Change("kube", "patch", Target("Node", name, plural="nodes"), f"cordon {name}", f"kubectl cordon {name}", {"spec": {"unschedulable": True}})
+            Change(
+                "kube", "patch", Target("Node", name, plural="nodes"), f"cordon {name}", f"kubectl cordon {name}", {"spec": {"unschedulable": True}}
+            )
             for name in open_nodes
         )
     )
@@ -267,7 +296,12 @@ class ReadParams:
 
 def read_records(clients: Clients, snapshot: Snapshot, params: ReadParams, stop: threading.Event) -> Iterator[dict[str, Any]]:
     for step in range(200):
-        yield {"time": f"2026-01-01T00:00:{step % 60:02d}.000Z", "rank": step % 2, "pod": params.pod, "line": f"step {step} loss {4 - step / 100:.3f} \x1b[31mred"}
+        yield {
+            "time": f"2026-01-01T00:00:{step % 60:02d}.000Z",
+            "rank": step % 2,
+            "pod": params.pod,
+            "line": f"step {step} loss {4 - step / 100:.3f} \x1b[31mred",
+        }
 
 
 CLOSE = Action("close", "Close", CloseParams, Risk.CHANGE, "c", ("cluster",), plan=close_plan, fills={"node": "node"})
