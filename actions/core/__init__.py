@@ -84,7 +84,8 @@ class Change:
     """One step of a plan. `via` kube | shell; `verb` create | apply | patch | delete | run; `line` is the command it stands for.
 
     `resource_version` is the one it was planned from: when the object has moved since, applying it is a Conflict. `inverse` undoes it, None when
-    nothing can. `summary` is the one line a person reads; `argv` is for `shell`.
+    nothing can. `summary` is the one line a person reads; `argv` is for `shell`. A delete with a `selector` takes every object of the target's
+    kind that carries those labels, however many there are.
     """
 
     via: str
@@ -100,6 +101,7 @@ class Change:
     inverse: Change | None = None
     argv: tuple[str, ...] = ()
     grace_seconds: int | None = None
+    selector: str = ""
     wait_gone: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,14 +119,20 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done, in order; its lines are the preview. `confirm` is the word to type where typing is asked for."""
+    """What will be done, in order; its lines are the preview. `confirm` is the word to type where typing is asked for.
+
+    `simulated` says that what it spends is invented: a SPEND that needs no confirming. `already` says that there is nothing to do. `params` are the
+    parameters with every default settled, which is what a wait follows.
+    """
 
     changes: tuple[Change, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     dollars_per_hour: float | None = None
+    simulated: bool = False
     confirm: str = ""
     already: str = ""
+    params: Any = None
 
     def lines(self) -> list[str]:
         """The preview: notes, changes, warnings."""
@@ -145,7 +153,7 @@ class Outcome:
 class Result:
     """What came of an action; `to_dict` is the JSON object scripts rely on."""
 
-    action: str
+    action: str | None
     ok: bool = True
     dry_run: bool = False
     cluster: str | None = None
@@ -159,7 +167,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The contract's object."""
-        shown = dataclasses.asdict(dataclasses.replace(self, findings=[]))
+        shown = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         return shown | {"findings": [finding.to_dict() for finding in self.findings]}
 
 
@@ -185,12 +193,17 @@ def _never(snapshot: Snapshot, params: Any) -> str | None:
     return None
 
 
+def _no_more(params: Any) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Action:
     """A verb. Exactly one of `plan` (changes) and `records` (a view or a stream) is set.
 
-    `needs` names the sources whose rows the plan or view reads; one that failed stops the action. `disabled` gives the reason why it does not apply
-    now. `fills` maps the row under the cursor to parameters: (row kind, parameter). `follow` says how a wait stands. `front` names what the action
+    `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
+    action. `disabled` gives the reason why it does not apply now. `fills` maps the row under the cursor to parameters: (row kind, parameter).
+    `follow` says how a wait stands, `explain` why it ended badly. `line` writes one record of a stream for a person. `front` names what the action
     needs besides a cluster ("kube" | "shell" | "kube-if-any").
     """
 
@@ -201,6 +214,7 @@ class Action:
     key: str = ""
     panes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    more_needs: Callable[[Any], tuple[str, ...]] = _no_more
     front: tuple[str, ...] = ("kube",)
     plan: Callable[[Snapshot, Any], Plan] | None = None
     records: Callable[[Clients, Snapshot, Any, threading.Event], Iterable[Mapping[str, Any]]] | None = None
@@ -210,7 +224,13 @@ class Action:
     disabled: Callable[[Snapshot, Any], str | None] = _never
     follow: Callable[[Snapshot, Any], Outcome] | None = None
     follow_needs: tuple[str, ...] = ()
+    explain: Callable[[Clients, Snapshot, Any], str] | None = None
+    line: Callable[[Mapping[str, Any], Any], str] | None = None
     doc: str = ""
+
+    def needs_of(self, params: Any) -> tuple[str, ...]:
+        """Every source these parameters need."""
+        return self.needs + tuple(name for name in self.more_needs(params) if name not in self.needs)
 
     def describe(self) -> dict[str, Any]:
         """The action as `--describe` prints it."""
@@ -219,6 +239,7 @@ class Action:
             "title": self.title,
             "key": self.key,
             "risk": self.risk.value,
+            "doc": self.doc,
             "needs": list(self.needs),
             "params": [one.to_dict() for one in params_of(self.params)],
         }

@@ -26,6 +26,7 @@ def apply(
     """Apply a plan's changes in order; stops at the first that fails and says which were made. A dry run asks the server to judge each."""
     result = Result(action=action, dry_run=dry_run, warnings=list(plan.warnings))
     result.cluster = clients.kube.cluster if clients.kube else None
+    result.simulated = clients.kube.simulated if clients.kube else None
     book = None if dry_run or not plan.changes else journal or Journal()
     entry_id = book.begin(action, result.cluster or "", dataclasses.asdict(params), plan.changes) if book else None
     result.journal_id = entry_id
@@ -87,6 +88,9 @@ def _with_resource_version(body: Mapping[str, Any], resource_version: str) -> di
 
 def _delete(change: Change, kube: Any, params: dict[str, str]) -> None:
     options: dict[str, Any] = {"propagationPolicy": "Background"}
+    if change.selector:
+        kube.request("DELETE", change.target.path(with_name=False), params=params | {"labelSelector": change.selector}, body=options)
+        return
     if change.grace_seconds is not None:
         options["gracePeriodSeconds"] = change.grace_seconds
     try:

@@ -101,6 +101,7 @@ def recorded(change: Change) -> dict[str, Any]:
         "body": None if change.target.kind == "Secret" else change.body,
         "content_type": change.content_type,
         "resource_version": change.resource_version,
+        "selector": change.selector,
         "argv": list(change.argv),
     }
     return kept | {"inverse": recorded(change.inverse) if change.inverse else None}

@@ -10,13 +10,21 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-BOTTOM = {"cockpit.inert": 0, "cockpit.errors": 0, "cockpit.model": 1, "cockpit.rows": 1, "cockpit.snapshot": 2, "cockpit.store": 3}
+BOTTOM = {
+    "cockpit.inert": 0,
+    "cockpit.errors": 0,
+    "cockpit.model": 1,
+    "cockpit.rows": 1,
+    "cockpit.instance_types": 1,
+    "cockpit.snapshot": 2,
+    "cockpit.store": 3,
+}
 ROOMS = ("cockpit.sim", "cockpit.clients", "cockpit.sources", "cockpit.diagnosis", "cockpit.tui", "actions", "training", "manifests")
 ALONE = {"cockpit.sim", "training", "manifests"}
 MIDDLE = {"actions", "cockpit.sources", "cockpit.clients", "cockpit.diagnosis"}
 OWNERS = {
     "kubernetes": "cockpit/clients/kubeconfig.py",
-    "urllib3": "cockpit/clients/kube.py",
+    "urllib3": "cockpit/clients/transport.py",
     "boto3": "cockpit/clients/aws.py",
     "prometheus_api_client": "cockpit/clients/prom.py",
     "sh": "cockpit/clients/shell.py",

@@ -1,0 +1,39 @@
+"""`cockpit` and `python -m cockpit`: an action without a screen, or the screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+LEFT_AT_ONCE = (124, 130)
+"""Time-out and interrupt: threads that still wait for the network are not waited for."""
+
+
+def main() -> int:
+    """The exit code of one command line."""
+    code = _run(sys.argv[1:])
+    if code in LEFT_AT_ONCE:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    if headless(words):
+        from cockpit.cli import main as headless_main
+
+        return headless_main(words)
+    from cockpit.screen import open_screen
+
+    return open_screen(words)
+
+
+def headless(words: list[str]) -> bool:
+    """True when the words ask for data and not for the screen."""
+    asks = ("--action", "--actions", "--describe", "--help", "-h", "--version")
+    return any(word in asks or word.startswith("--action=") for word in words)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

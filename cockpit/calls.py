@@ -1,0 +1,292 @@
+"""One action run without a screen: a view is read and shown; a plan is confirmed, applied and, when asked, waited for."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from actions.core import Action, Clients, Outcome, Plan, Result, Risk
+from actions.core.apply import apply
+from cockpit import output
+from cockpit.errors import ActionFailed, CockpitError, Disabled, NotServed, Refused, TimedOut
+from cockpit.flags import Asked
+from cockpit.inert import inert
+from cockpit.narration import ask, say
+from cockpit.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from cockpit.session import Session
+
+WAIT_SECONDS = 600.0
+LOOK_SECONDS = 1.0
+LINE_CHARS = 1 << 20
+SECOND = ("gpus", "efa", "prices", "progress")
+"""Sources that look for nodes, pods and jobs in the store."""
+
+
+@dataclass
+class World:
+    """The outside as one call sees it: a session with a cluster, or a shell alone."""
+
+    clients: Clients
+    session: Session | None = None
+    wake: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def name(self) -> str | None:
+        """The cluster's name; None without one."""
+        return self.clients.kube.cluster if self.clients.kube else None
+
+    @property
+    def simulated(self) -> bool | None:
+        """True on the practice cluster, None before it has answered."""
+        found: bool | None = self.clients.kube.simulated if self.clients.kube else None
+        return found
+
+    @property
+    def namespace(self) -> str:
+        """The context's namespace."""
+        return self.clients.kube.namespace if self.clients.kube else ""
+
+    def fill(self, needs: tuple[str, ...]) -> None:
+        """Read these sources once, those that read what others have found after them; the first failure is raised."""
+        for part in ([name for name in needs if name not in SECOND], [name for name in needs if name in SECOND]):
+            if self.session is not None and part:
+                self.session.fill(part)
+
+    def snapshot(self) -> Snapshot:
+        """The picture of now."""
+        return self.session.store.snapshot() if self.session is not None else Snapshot()
+
+
+@contextmanager
+def outside(asked: Asked, action: Action) -> Iterator[World]:
+    """Connect what the action asks for, and close it."""
+    if "kube" not in action.front:
+        from cockpit.clients.shell import Shell
+
+        yield World(Clients(shell=Shell()))
+        return
+    from cockpit.session import Options, open_session
+
+    wake = threading.Event()
+    options = Options(
+        kubeconfig=asked.kubeconfig,
+        context=asked.context,
+        namespace=asked.namespace,
+        impersonate=asked.impersonate,
+        readonly=asked.readonly,
+        sim=asked.sim,
+    )
+    session = open_session(options, on_change=wake.set)
+    try:
+        yield World(session.clients, session, wake)
+    finally:
+        session.close()
+
+
+@dataclass
+class Call:
+    """An action with its parameters, about to run; `streamed` says that stdout has had its records."""
+
+    asked: Asked
+    action: Action
+    params: Any
+    world: World
+    result: Result
+    streamed: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def left(self, default: float | None = None) -> float | None:
+        """Seconds until the time allowed is over; None when nothing limits it."""
+        allowed = self.asked.timeout_seconds or default
+        return None if allowed is None else self.started + allowed - time.monotonic()
+
+
+def run(call: Call) -> None:
+    """Run it; the answer is in `call.result`, a failure is raised."""
+    if call.action.plan is not None:
+        _change(call)
+    elif call.action.streams:
+        _stream(call)
+    else:
+        _view(call)
+
+
+# -- views and streams -----------------------------------------------------------------------------------------------------------------------
+
+
+def _view(call: Call) -> None:
+    """A view's records as the result; what the cluster does not serve is said, and is not an empty table that looks true."""
+    _read(call)
+    picture = call.world.snapshot()
+    assert call.action.records is not None
+    call.result.result = list(call.action.records(call.world.clients, picture, call.params, threading.Event()))
+    if call.world.simulated:
+        say(f"cluster {call.world.name}: SIMULATED")
+
+
+def _read(call: Call) -> None:
+    needs = call.action.needs_of(call.params)
+    with suppress(NotServed):
+        call.world.fill(needs)
+    picture = call.world.snapshot()
+    for source in needs:
+        if picture.absent(source):
+            error = picture.health[source].error
+            _warn(call, f"{source}: {error.message if error else 'not served by this cluster'}")
+
+
+def _warn(call: Call, text: str) -> None:
+    call.result.warnings.append(text)
+    say(f"warning: {text}")
+
+
+def _stream(call: Call) -> None:
+    """Records as they come: lines for a person, JSON lines, or all of them in one object."""
+    _read(call)
+    stop, timer = threading.Event(), None
+    left = call.left()
+    if left is not None:
+        timer = threading.Timer(max(0.0, left), stop.set)
+        timer.daemon = True
+        timer.start()
+    kept: list[Mapping[str, Any]] | None = [] if call.asked.output in ("json", "yaml") else None
+    call.streamed = kept is None
+    assert call.action.records is not None
+    try:
+        for record in call.action.records(call.world.clients, call.world.snapshot(), call.params, stop):
+            if "note" in record:
+                _warn(call, record["note"])
+            elif kept is not None:
+                kept.append(record)
+            else:
+                _show(call, record)
+    finally:
+        call.result.result = kept
+        if timer is not None:
+            timer.cancel()
+    if stop.is_set():
+        raise TimedOut(f"{call.action.name} went on after {call.asked.timeout_seconds:g} s", "raise --timeout, or leave it out")
+
+
+def _show(call: Call, record: Mapping[str, Any]) -> None:
+    if call.asked.output == "jsonl" or call.action.line is None:
+        line = output.to_json(record)
+    else:
+        line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+# -- changes ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def _change(call: Call) -> None:
+    """Plan, confirm, apply, wait."""
+    call.world.fill(call.action.needs_of(call.params))
+    picture = call.world.snapshot()
+    reason = call.action.disabled(picture, call.params)
+    if reason:
+        raise Disabled(f"{call.action.name}: {reason}")
+    assert call.action.plan is not None
+    plan = call.action.plan(picture, call.params)
+    _preview(call, plan)
+    if plan.already:
+        call.result.result = {"already": plan.already}
+    else:
+        _confirm(call, plan)
+        _apply(call, plan)
+    if call.asked.wait and call.action.follow is not None and not call.asked.dry_run and not plan.already:
+        _wait(call, call.action, plan.params or call.params)
+
+
+def _preview(call: Call, plan: Plan) -> None:
+    told = () if not call.asked.output and not needs_yes(call.action, plan) else tuple(change.summary for change in plan.changes)
+    for line in (*plan.notes, *told):
+        say(line)
+    for text in plan.warnings:
+        _warn(call, text)
+
+
+def needs_yes(action: Action, plan: Plan) -> bool:
+    """True when a person must agree first: what destroys, and what spends real money."""
+    return action.risk is Risk.DESTROY or (action.risk is Risk.SPEND and not plan.simulated)
+
+
+def _confirm(call: Call, plan: Plan) -> None:
+    if call.asked.yes or call.asked.dry_run or not needs_yes(call.action, plan):
+        return
+    word = plan.confirm if call.action.risk is Risk.SPEND else ""
+    answer = ask(f"type {word} to go on:" if word else "go on? [y/N]")
+    if answer is not None and (answer == word if word else answer.lower() in ("y", "yes")):
+        return
+    call.result.changes = [change.to_dict() for change in plan.changes]
+    if answer is None:
+        raise Refused(f"{call.action.name} needs --yes", "nothing was changed; `changes` holds the plan, and --dry-run lets the server judge it")
+    raise Refused(f"{call.action.name} was not confirmed", "nothing was changed")
+
+
+def _apply(call: Call, plan: Plan) -> None:
+    params = plan.params or call.params
+    applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
+    call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
+
+
+# -- waiting ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def _wait(call: Call, action: Action, params: Any) -> None:
+    """Follow what was started to its end; a time-out leaves it running."""
+    assert action.follow is not None and call.world.session is not None
+    call.world.session.watch(action.follow_needs)
+    outcome = _follow(call, action, params)
+    if outcome.done:
+        outcome = _last_look(call, action, params, outcome)
+    call.result.result = outcome.result
+    if not outcome.done:
+        hint = "it goes on running; raise --timeout to wait longer"
+        raise TimedOut(f"{action.name} is not over after {call.asked.timeout_seconds or WAIT_SECONDS:g} s: {outcome.line}", hint)
+    if not outcome.ok:
+        raise ActionFailed(outcome.line, _explained(call, action, params))
+
+
+def _follow(call: Call, action: Action, params: Any) -> Outcome:
+    assert action.follow is not None
+    told = ""
+    while True:
+        call.world.wake.clear()
+        outcome = action.follow(call.world.snapshot(), params)
+        if outcome.line and outcome.line != told:
+            told = outcome.line
+            say(told)
+        left = call.left(WAIT_SECONDS) or 0.0
+        if outcome.done or left <= 0:
+            return outcome
+        call.world.wake.wait(min(LOOK_SECONDS, left))
+
+
+def _last_look(call: Call, action: Action, params: Any, outcome: Outcome) -> Outcome:
+    """Read everything once more when it is over, so that the result holds the last step and not the last one that was seen go by."""
+    assert action.follow is not None
+    try:
+        call.world.fill(action.follow_needs)
+    except CockpitError as error:
+        _warn(call, f"the result may lack the last steps: {error.message}")
+        return outcome
+    again = action.follow(call.world.snapshot(), params)
+    return again if again.done else outcome
+
+
+def _explained(call: Call, action: Action, params: Any) -> str:
+    if action.explain is None:
+        return ""
+    try:
+        return action.explain(call.world.clients, call.world.snapshot(), params)
+    except CockpitError as error:
+        return f"its log could not be read: {error.message}"

@@ -1,0 +1,76 @@
+"""Programs of this machine, run through `sh`: no terminal, no shell, their words line by line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+
+import sh
+
+from cockpit.errors import ActionFailed, CockpitError, NotFound, TimedOut
+
+LINE_CHARS = 4000
+
+
+class Shell:
+    """Runs programs; `environment` is added to ours."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = dict(environment or {})
+
+    @staticmethod
+    def which(name: str) -> str | None:
+        """The path of a program on PATH, or None."""
+        return shutil.which(name)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        on_line: Callable[[str], None] | None = None,
+        timeout_seconds: float | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
+        """Standard output of `argv`; each line of stdout and stderr goes to `on_line` as it comes.
+
+        NotFound when there is no such program, TimedOut, ActionFailed with the last line of stderr when it exits with another code than 0.
+        """
+        program, *arguments = argv
+        try:
+            command = sh.Command(program)
+        except sh.CommandNotFound:
+            raise NotFound(f"{program} is not installed", f"install {program} or put it on PATH") from None
+        out: list[str] = []
+        err: list[str] = []
+        try:
+            command(
+                *arguments,
+                _in=b"",
+                _out=_teller(out, on_line),
+                _err=_teller(err, on_line),
+                _tty_out=False,
+                _timeout=timeout_seconds,
+                _env={**os.environ, **self._environment, **(env or {})},
+                _new_session=True,
+                _no_out=True,
+                _no_err=True,
+            )
+        except sh.TimeoutException:
+            raise TimedOut(f"{program} did not end within {timeout_seconds:g} s") from None
+        except sh.ErrorReturnCode as problem:
+            raise _failed(program, problem.exit_code, err or out) from None
+        return "".join(out)
+
+
+def _teller(into: list[str], on_line: Callable[[str], None] | None) -> Callable[[str], None]:
+    def tell(line: str) -> None:
+        into.append(line)
+        if on_line is not None:
+            on_line(line.rstrip("\n")[:LINE_CHARS])
+
+    return tell
+
+
+def _failed(program: str, exit_code: int, said: list[str]) -> CockpitError:
+    last = next((line.strip() for line in reversed(said) if line.strip()), f"exit {exit_code}")
+    return ActionFailed(f"{program} failed ({exit_code}): {last[:LINE_CHARS]}")

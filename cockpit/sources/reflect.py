@@ -1,0 +1,284 @@
+"""List, then watch: pages to rows, bookmarks, resuming, 410, back-off with jitter; every watching source is one of these.
+
+What a source says of its health follows from its listings: live when each is listed or not served, absent when none is served, and
+failed while one of them is.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from cockpit.errors import ActionFailed, CockpitError, Forbidden, Gone, NotServed, Unreachable
+from cockpit.sources.raw import Meta
+from cockpit.sources.voice import Voice
+from cockpit.store import Store
+
+SILENCE_SECONDS = 90.0
+WATCH_SECONDS = (300, 600)
+ABSENT_SECONDS = (30.0, 60.0)
+BACKOFF_SECONDS = (0.5, 8.0)
+EVENT_BYTES = 8 << 20
+FREEZE_ROWS = 5000
+TRIM_ROWS = 500
+
+
+class _Object(msgspec.Struct):
+    metadata: Meta | None = None
+
+
+class _ListMeta(msgspec.Struct, rename="camel"):
+    resource_version: str | None = None
+
+
+class _RawPage(msgspec.Struct):
+    metadata: _ListMeta | None = None
+    items: list[msgspec.Raw] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    object: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_event, _object, _raw_page = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Object), msgspec.json.Decoder(_RawPage)
+
+
+@dataclass
+class Listing:
+    """One collection of the API and what becomes of its objects.
+
+    `raw` is the msgspec Struct of one object (with `metadata`), `to_row` makes its row or None, `key` the row's key from namespace and name (None:
+    its rows are not deleted with it), `within` the keys of `kind` that this listing answers for. `paths` are tried in order until one is served.
+    Of rows that are kept, only the newest `keep` by `age` are (0: all).
+    """
+
+    kind: str
+    paths: tuple[str, ...]
+    raw: type
+    to_row: Callable[[Any], Any]
+    key: Callable[[str, str], Any]
+    within: Callable[[Any], bool] | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    on_gone: Callable[[str, str], None] = lambda namespace, name: None
+    keep: int = 0
+    age: Callable[[Any], float] = lambda row: 0.0
+
+    def __post_init__(self) -> None:
+        page = msgspec.defstruct("Page", [("metadata", _ListMeta | None, None), ("items", list[self.raw | None] | None, None)])  # type: ignore[name-defined]
+        self._page: Any = msgspec.json.Decoder(page)
+        self._one: Any = msgspec.json.Decoder(self.raw)
+
+    def page(self, body: bytes) -> tuple[list[Any], str]:
+        """The rows of a page and its resourceVersion; an object that cannot be read is left out."""
+        try:
+            page = self._page.decode(body)
+            items = page.items or []
+        except msgspec.ValidationError:
+            page = _raw_page.decode(body)
+            items = [self._readable(one) for one in page.items or ()]
+        rows = [row for item in items if named(item) and (row := self.to_row(item)) is not None]
+        return rows, (page.metadata.resource_version if page.metadata else None) or ""
+
+    def one(self, body: msgspec.Raw) -> Any:
+        """The row of one object, None when it cannot be read."""
+        item = self._readable(body)
+        return self.to_row(item) if named(item) else None
+
+    def _readable(self, body: msgspec.Raw) -> Any:
+        try:
+            return self._one.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+
+
+def named(item: Any) -> bool:
+    """True for an object with a name."""
+    return item is not None and item.metadata is not None and bool(item.metadata.name)
+
+
+class Backoff:
+    """Waits that double from half a second to eight, each stretched or shrunk by up to half."""
+
+    def __init__(self) -> None:
+        self._next = BACKOFF_SECONDS[0]
+
+    def reset(self) -> None:
+        """Begin again with short waits."""
+        self._next = BACKOFF_SECONDS[0]
+
+    def seconds(self) -> float:
+        """The next wait."""
+        wait, self._next = self._next, min(self._next * 2, BACKOFF_SECONDS[1])
+        return wait * random.uniform(0.5, 1.5)
+
+
+class Reflector:
+    """A source made of listings."""
+
+    def __init__(self, name: str, *listings: Listing) -> None:
+        self.name = name
+        self._listings = listings
+
+    def list(self, kube: Any, store: Store) -> None:
+        """Every listing once."""
+        voice = Voice(self.name, store, len(self._listings))
+        for part, listing in enumerate(self._listings):
+            try:
+                Follow(listing, part, kube, voice).read_all()
+            except CockpitError as error:
+                voice.failed(part, error)
+
+    def watch(self, kube: Any, store: Store, stop: threading.Event) -> None:
+        """Follow every listing until `stop`; the last in this thread, the others in their own."""
+        voice = Voice(self.name, store, len(self._listings))
+        follows = [Follow(listing, part, kube, voice) for part, listing in enumerate(self._listings)]
+        threads = [threading.Thread(target=one.run, args=(stop,), name=f"{self.name}-{one.part}", daemon=True) for one in follows[:-1]]
+        for thread in threads:
+            thread.start()
+        follows[-1].run(stop)
+        for thread in threads:
+            thread.join()
+
+
+class Follow:
+    """One listing, followed: where it stands (`version`), and the next thing to do."""
+
+    def __init__(self, listing: Listing, part: int, kube: Any, voice: Voice) -> None:
+        self.part = part
+        self._listing, self._kube, self._voice = listing, kube, voice
+        self._path = listing.paths[0]
+        self._version: str | None = None
+        self._frozen = False
+        self._since_trim = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """List and watch until `stop`, whatever goes wrong."""
+        backoff = Backoff()
+        while not stop.is_set():
+            try:
+                wait = self._step(stop, backoff)
+            except Exception as problem:  # the edge of a thread: it lists again
+                self._version = None
+                self._voice.failed(self.part, ActionFailed(f"{self._path} holds something that was not foreseen: {type(problem).__name__}"))
+                wait = backoff.seconds()
+            stop.wait(wait)
+
+    def _step(self, stop: threading.Event, backoff: Backoff) -> float:
+        """One list or watch; returns how long to wait before the next."""
+        began = time.monotonic()
+        try:
+            if self._version is None:
+                self.read_all()
+            self._watch(stop)
+        except Gone:
+            self._version = None
+            return backoff.seconds() if time.monotonic() - began < 1.0 else 0.0
+        except (NotServed, Forbidden) as error:
+            self._version = None
+            self._voice.failed(self.part, error)
+            return random.uniform(*ABSENT_SECONDS)
+        except CockpitError as error:
+            self._voice.failed(self.part, error)
+            return backoff.seconds()
+        if time.monotonic() - began < 1.0:
+            return backoff.seconds()
+        backoff.reset()
+        return 0.0
+
+    def read_all(self) -> None:
+        """The whole collection, page by page; once more in one piece when the pages expired half-way."""
+        try:
+            self._read_pages(500)
+        except Gone:
+            self._read_pages(0)
+
+    def _read_pages(self, limit: int) -> None:
+        keys: set[Any] = set()
+        version = ""
+        for page in self._pages(limit):
+            rows, version = self._listing.page(page)
+            keys.update(self._rows(rows))
+            del page, rows
+        self._version = version
+        self._voice.listed(self.part, self._listing.kind, keys, self._listing.within)
+        if len(keys) >= FREEZE_ROWS and not self._frozen:
+            self._frozen = True
+            gc.freeze()
+
+    def _pages(self, limit: int) -> Any:
+        for path in self._listing.paths[:-1]:
+            try:
+                pages = self._kube.pages(path, params=self._listing.params, limit=limit)
+                first = next(pages)
+            except NotServed:
+                continue
+            self._path = path
+            yield first
+            yield from pages
+            return
+        self._path = self._listing.paths[-1]
+        yield from self._kube.pages(self._path, params=self._listing.params, limit=limit)
+
+    def _rows(self, rows: list[Any]) -> list[Any]:
+        listing = self._listing
+        self._since_trim += len(rows)
+        keys = self._voice.rows(self.part, listing.kind, rows)
+        if listing.keep and self._since_trim >= TRIM_ROWS:
+            self._since_trim = 0
+            self._voice.trim(self.part, listing.kind, listing.keep, listing.age)
+        return keys
+
+    def _watch(self, stop: threading.Event) -> None:
+        """Events from where we stand until the server ends the watch; silence for too long ends it too."""
+        params = dict(self._listing.params) | {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version or "",
+            "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),
+        }
+        opened: list[bool] = []
+
+        def on_open() -> None:
+            opened.append(True)
+            self._voice.recovered(self.part)
+
+        lines = self._kube.lines(self._path, params=params, stop=stop, timeout_seconds=SILENCE_SECONDS, piece_bytes=EVENT_BYTES, on_open=on_open)
+        try:
+            for line in lines:
+                self._take(line)
+        except Unreachable as error:
+            if isinstance(error, Gone) or not opened:
+                raise
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = _event.decode(line)
+            if event.type == "ERROR":
+                raise _error(event.object)
+            found = _object.decode(event.object).metadata or Meta()
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return
+        self._version = found.resource_version or self._version
+        if event.type == "DELETED":
+            self._listing.on_gone(found.namespace or "", found.name or "")
+            self._voice.gone(self.part, self._listing.kind, self._listing.key(found.namespace or "", found.name or ""))
+        elif event.type in ("ADDED", "MODIFIED"):
+            row = self._listing.one(event.object)
+            self._rows([row] if row is not None else [])
+
+
+def _error(body: msgspec.Raw) -> CockpitError:
+    """The error of an ERROR event."""
+    status = msgspec.json.decode(body)
+    code, message = (status.get("code"), str(status.get("message") or "the watch failed")) if isinstance(status, dict) else (None, "the watch failed")
+    if code == 410 or (isinstance(status, dict) and status.get("reason") in ("Expired", "Gone")):
+        return Gone(message)
+    return Forbidden(message) if code == 403 else Unreachable(message[:500])

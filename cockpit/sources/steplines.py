@@ -1,0 +1,121 @@
+"""Training log lines -> steps and losses: our own JSON lines, the Hugging Face trainer's, and the usual `Step 3 | Loss: 0.1`."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from cockpit.model import JobKey, Progress
+from cockpit.sources.raw import seconds
+
+LINE_CHARS = 1 << 14
+LOSSES_KEPT = 30
+NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf)"
+STEP = re.compile(r"\b(?:step|iter(?:ation)?)\b['\"]?\s*[:=]?\s*(\d{1,12})(?:\s*/\s*(\d{1,12}))?", re.IGNORECASE)
+LOSS = re.compile(rf"\b(?:train_)?loss\b['\"]?\s*[:=]\s*{NUMBER}", re.IGNORECASE)
+BAR = re.compile(r"\b(\d{1,12})/(\d{1,12}) \[\d")
+
+
+@dataclass
+class Steps:
+    """What the lines of one log say so far; feed it lines in order."""
+
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    loss_first: float | None = None
+    losses: deque[float] = field(default_factory=lambda: deque(maxlen=LOSSES_KEPT))
+    tokens_per_second: float | None = None
+    step_seconds: float | None = None
+    at: float | None = None
+    rank: int | None = None
+    reports: int = 0
+    last_stamp: str = ""
+
+    def feed(self, line: str) -> None:
+        """Take one line that begins with the API's RFC 3339 time stamp; lines not newer than the last one taken are skipped."""
+        stamp, _, text = line.partition(" ")
+        at = seconds(stamp)
+        if at is None:
+            stamp, text = "", line
+        elif stamp <= self.last_stamp:
+            return
+        else:
+            self.last_stamp = stamp
+        text = text[:LINE_CHARS]
+        brace = text.find('{"')
+        report = _json(text[brace:]) if brace >= 0 else None
+        if report is not None:
+            self._report(report, at)
+        else:
+            self._words(text, at)
+
+    def head(self, line: str) -> None:
+        """Take one line of the log's beginning: only the first loss is learnt from it."""
+        other = Steps()
+        other.feed(line)
+        if self.loss_first is None:
+            self.loss_first = other.loss
+
+    def progress(self, job: JobKey) -> Progress | None:
+        """The row, None before the first step."""
+        if self.step is None:
+            return None
+        return Progress(
+            job, self.step, self.steps, self.loss, self.loss_first, tuple(self.losses), self.tokens_per_second, self.step_seconds, self.at
+        )
+
+    def _report(self, report: dict[str, Any], at: float | None) -> None:
+        """Our own line; every rank of a pod writes one, and the lowest rank's are taken."""
+        rank = _whole(report.get("rank"))
+        if rank is not None and self.rank is not None and rank > self.rank:
+            return
+        self.rank = rank if rank is not None else self.rank
+        self.steps = _whole(report.get("steps")) or self.steps
+        if "event" in report:
+            self.loss_first = _finite(report.get("loss_first")) or self.loss_first
+            return
+        step = _whole(report.get("step"))
+        if step is None:
+            return
+        self.tokens_per_second = _finite(report.get("tokens_per_second"))
+        self.step_seconds = _finite(report.get("step_seconds"))
+        self._take(step, _finite(report.get("loss")), at)
+
+    def _words(self, text: str, at: float | None) -> None:
+        bar, step, loss = BAR.search(text), STEP.search(text), LOSS.search(text)
+        if bar and not step:
+            self.step, self.steps, self.at = int(bar[1]), int(bar[2]), at
+        if step and step[2]:
+            self.steps = int(step[2])
+        if loss:
+            self.reports += 1
+            value = float(loss[1])
+            self._take(int(step[1]) if step else (self.step if self.steps else self.reports) or 0, value if math.isfinite(value) else None, at)
+
+    def _take(self, step: int, loss: float | None, at: float | None) -> None:
+        self.step, self.loss, self.at = step, loss, at if at is not None else self.at
+        if loss is not None:
+            self.losses.append(loss)
+            if self.loss_first is None:
+                self.loss_first = loss
+
+
+def _json(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and ("step" in found or "event" in found) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
