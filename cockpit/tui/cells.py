@@ -86,7 +86,7 @@ def gigabits(bits_per_second: float | None) -> str:
     if bits_per_second is None:
         return UNKNOWN
     amount = bits_per_second / 1e9
-    return f"{amount:,.1f}" if amount < 1000 else f"{amount:,.0f}"
+    return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.1f}" if amount >= 1 or not amount else f"{amount:.3f}"
 
 
 def gibibytes(size_bytes: float | None) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -103,6 +104,7 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
                     yield Field(one, self.given.get(one.name, ""), list(one.choices) or picks(self.snapshot, one.picks))
             yield Static("", id="preview")
             yield Static(content(KEYS), id="form-keys")
+            yield Static("", id="form-help")
 
     def on_mount(self) -> None:
         """Start at the first field that needs a value."""
@@ -111,6 +113,14 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
         if first is not None:
             first.focus()
         self.judge()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Say what the focused field is for."""
+        field = next((one for one in self.query(Field) if event.widget in one.query(Input)), None)
+        if field is not None:
+            offers = " · ".join(field.offers[:8])
+            parts: list[Part] = [(field.one.help, Tone.PLAIN), (f"  {offers}" if offers else "", Tone.MUTED)]
+            self.query_one("#form-help", Static).update(content(parts, 200), layout=False)
 
     def on_input_changed(self) -> None:
         """Plan again shortly after the last key."""
