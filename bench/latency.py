@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+from collections.abc import Callable
 
 from bench.terminal import Terminal, python, told
 
@@ -13,9 +14,10 @@ RATE = 1000
 FIRST_LINE = 5
 
 
-def painted_at(line: int) -> re.Pattern[bytes]:
-    """The cursor's glyph on a terminal line."""
-    return re.compile(rb"\x1b\[%d;\d+H[^\x1b]*(?:\x1b\[[0-9;]*m[^\x1b]*?)*?\xe2\x96\xb8" % line)
+def seen_on(line: int) -> Callable[[bytes], bool]:
+    """A test for the cursor's glyph on a terminal line."""
+    pattern = re.compile(rb"\x1b\[%d;\d+H[^\x1b]*(?:\x1b\[[0-9;]*m[^\x1b]*?)*?\xe2\x96\xb8" % line)
+    return lambda seen: pattern.search(seen) is not None
 
 
 def measure() -> list[float]:
@@ -28,9 +30,8 @@ def measure() -> list[float]:
         for _ in range(KEYS):
             step = -1 if line >= FIRST_LINE + 7 else 1 if line <= FIRST_LINE else step
             line += step
-            pattern, start = painted_at(line), terminal.mark()
-            sent = terminal.send("j" if step > 0 else "k")
-            found.append((terminal.wait(lambda seen, pattern=pattern: pattern.search(seen) is not None, 5, start) - sent) * 1000)
+            start, sent = terminal.mark(), terminal.send("j" if step > 0 else "k")
+            found.append((terminal.wait(seen_on(line), 5, start) - sent) * 1000)
             select.select([], [], [], 0.05)
     return found
 

@@ -116,7 +116,7 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Say what the focused field is for."""
-        field = next((one for one in self.query(Field) if event.widget in one.query(Input)), None)
+        field = next((one for one in self.query(Field) if event.widget in list(one.query(Input))), None)
         if field is not None:
             offers = " · ".join(field.offers[:8])
             parts: list[Part] = [(field.one.help, Tone.PLAIN), (f"  {offers}" if offers else "", Tone.MUTED)]
