@@ -15,7 +15,7 @@ from cockpit.clients import discovery
 from cockpit.clients import kubeconfig as kubeconfigs
 from cockpit.clients.streams import PIECE_BYTES
 from cockpit.clients.transport import Params, Transport
-from cockpit.errors import ActionFailed, NotFound
+from cockpit.errors import ActionFailed, NotFound, NotServed
 
 MAY_SECONDS = 300.0
 HEAD_BYTES = 1 << 14
@@ -140,7 +140,7 @@ class Kube:
         """The CustomResourceDefinition `plural.group`, or None when there is none."""
         try:
             return self.request("GET", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
-        except NotFound:
+        except (NotFound, NotServed):
             return None
 
     def may(self, verb: str, group: str, resource: str, namespace: str = "", name: str = "", subresource: str = "") -> bool:

@@ -177,7 +177,7 @@ class Transport:
                     url,
                     body=data,
                     headers=self._headers({**headers, **own}),
-                    timeout=urllib3.Timeout(connect=self.timeout_seconds, read=wait),
+                    timeout=urllib3.Timeout(connect=min(self.timeout_seconds, wait or self.timeout_seconds), read=wait),
                     retries=False,
                     redirect=False,
                     preload_content=preload,
@@ -243,6 +243,7 @@ def _pool(endpoint: Endpoint, certificate: Certificate | None) -> urllib3.PoolMa
             options |= {"server_hostname": endpoint.tls_server_name, "assert_hostname": endpoint.tls_server_name}
         if endpoint.insecure:
             options |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     proxy = endpoint.proxy_url or _proxy_of(endpoint.server)
     manager: urllib3.PoolManager
     if proxy.startswith("socks"):

@@ -33,7 +33,7 @@ class Heartbeat:
     def _beat(self, kube: Any, store: Store) -> bool:
         """True when the server answered, whatever it said."""
         try:
-            kube.read("/readyz", timeout_seconds=ANSWER_SECONDS, limit_bytes=1024)
+            kube.read("/readyz", timeout_seconds=ANSWER_SECONDS)
         except (Forbidden, NotFound, NotServed):
             pass
         except CockpitError as error:

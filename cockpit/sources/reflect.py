@@ -273,6 +273,8 @@ class Follow:
         elif event.type in ("ADDED", "MODIFIED"):
             row = self._listing.one(event.object)
             self._rows([row] if row is not None else [])
+        elif event.type == "BOOKMARK":
+            self._rows([])
 
 
 def _error(body: msgspec.Raw) -> CockpitError:

@@ -150,9 +150,7 @@ class Scrapes:
             try:
                 text = kube.read(exporter.path, timeout_seconds=ANSWER_SECONDS, limit_bytes=TEXT_BYTES)
             except CockpitError as error:
-                self._miss(store, exporter.node)
                 return error
-            self._missed.pop(exporter.node, None)
             rows = tuple(self._to_rows(text, exporter.node, time.time(), nodes))
             store.apply(Upsert(self.name, self.name, rows))
             return None
@@ -166,15 +164,20 @@ class Scrapes:
             many = f"{len(errors) - unasked} of {len(errors)} {self._kind.title} pods read in {LIST_SECONDS:.0f} s"
             store.apply(Failed(self.name, TimedOut(many, "the screen reads them round and round; or ask Prometheus")))
             return False
-        failed = [error for error in errors if error is not None]
-        store.apply(Failed(self.name, failed[0]) if len(failed) == len(errors) else Synced(self.name))
+        failed = {exporter.node: error for exporter, error in zip(exporters, errors, strict=True) if error is not None}
+        if len(failed) == len(errors):
+            store.apply(Failed(self.name, next(iter(failed.values()))))
+            return True
+        self._miss(store, failed)
+        store.apply(Synced(self.name))
         return True
 
-    def _miss(self, store: Store, node: str) -> None:
-        """Rows of an exporter that keeps silent are forgotten: old readings are no readings."""
-        self._missed[node] = self._missed.get(node, 0) + 1
-        if self._missed[node] == FORGET_AFTER:
-            self._drop(store, lambda one: one == node)
+    def _miss(self, store: Store, failed: Mapping[str, CockpitError]) -> None:
+        """Rows of an exporter that keeps silent while others answer are forgotten: old readings are no readings."""
+        self._missed = {node: self._missed.get(node, 0) + 1 for node in failed}
+        silent = {node for node, times in self._missed.items() if times == FORGET_AFTER}
+        if silent:
+            self._drop(store, silent.__contains__)
 
     def _drop_others(self, store: Store, exporters: Sequence[Exporter]) -> None:
         known = {exporter.node for exporter in exporters}
