@@ -26,9 +26,8 @@ class Params:
 def records(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[dict[str, Any]]:
     """One record a job, newest first."""
     for job in sorted(snapshot.jobs.values(), key=lambda job: (-(job.created or 0.0), job.key)):
-        if params.job and job.key.name != params.job or params.namespace and job.key.namespace != params.namespace:
-            continue
-        if not (params.active and snapshot.phase_of(job).over):
+        named = params.job in ("", job.key.name) and params.namespace in ("", job.key.namespace)
+        if named and not (params.active and snapshot.phase_of(job).over):
             yield _record(snapshot, job)
 
 

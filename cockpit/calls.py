@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 WAIT_SECONDS = 600.0
 LOOK_SECONDS = 1.0
+LINE_CHARS = 1 << 20
+SECOND = ("gpus", "efa", "prices", "progress")
+"""Sources that look for nodes, pods and jobs in the store."""
 
 
 @dataclass
@@ -51,9 +54,10 @@ class World:
         return self.clients.kube.namespace if self.clients.kube else ""
 
     def fill(self, needs: tuple[str, ...]) -> None:
-        """Read these sources once; the first failure is raised."""
-        if self.session is not None and needs:
-            self.session.fill(needs)
+        """Read these sources once, those that read what others have found after them; the first failure is raised."""
+        for part in ([name for name in needs if name not in SECOND], [name for name in needs if name in SECOND]):
+            if self.session is not None and part:
+                self.session.fill(part)
 
     def snapshot(self) -> Snapshot:
         """The picture of now."""
@@ -129,10 +133,8 @@ def _view(call: Call) -> None:
 
 def _read(call: Call) -> None:
     needs = call.action.needs_of(call.params)
-    try:
+    with suppress(NotServed):
         call.world.fill(needs)
-    except NotServed:
-        pass
     picture = call.world.snapshot()
     for source in needs:
         if picture.absent(source):
@@ -177,7 +179,7 @@ def _show(call: Call, record: Mapping[str, Any]) -> None:
     if call.asked.output == "jsonl" or call.action.line is None:
         line = output.to_json(record)
     else:
-        line = inert(call.action.line(record, call.params))
+        line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -205,7 +207,8 @@ def _change(call: Call) -> None:
 
 
 def _preview(call: Call, plan: Plan) -> None:
-    for line in (*plan.notes, *(change.summary for change in plan.changes)):
+    told = () if not call.asked.output and not needs_yes(call.action, plan) else tuple(change.summary for change in plan.changes)
+    for line in (*plan.notes, *told):
         say(line)
     for text in plan.warnings:
         _warn(call, text)

@@ -36,20 +36,22 @@ class Run:
         self.action: Action | None = None
         self.result = Result(action=flags.peek(words, "--action"))
         self.answered = False
+        self.applied = False
 
     def run(self) -> int:
         """The exit code; a failure is told in the format asked for, and so is a defect of ours before its traceback."""
-        code = self._fail(CockpitError("the cockpit broke off; its traceback is on stderr"), told=False)
+        code = None
         try:
             asked = flags.read(self.words)
             self.output, self.action = asked.output, asked.action
-            self.result.ok, self.result.error = True, None
             code = self._answer(asked)
         except KeyboardInterrupt:
             code = self._fail(Interrupted("interrupted", "what was applied stays applied"))
         except CockpitError as error:
             code = self._fail(error)
         finally:
+            if code is None:
+                self._fail(CockpitError("the cockpit broke off; its traceback is on stderr"), told=False)
             self._print_result()
         return code
 
@@ -57,6 +59,7 @@ class Run:
         applied = getattr(error, "result", None)
         if isinstance(applied, Result):
             self.result.changes, self.result.journal_id = applied.changes, applied.journal_id
+            self.applied = bool(applied.changes)
         self.result.ok, self.result.error = False, error.to_dict()
         if told:
             say(f"error: {error.message}")
@@ -65,7 +68,7 @@ class Run:
         return error.exit_code
 
     def _print_result(self) -> None:
-        if not self.answered and (self.output in WHOLE or self.result.error is None or self.result.changes):
+        if not self.answered and (self.output in WHOLE or self.result.error is None or self.applied):
             columns = self.action.columns if self.action else ()
             self._print(output.render(self.result, self.output, columns, indent=sys.stdout.isatty()))
 

@@ -197,6 +197,8 @@ class NodePool:
     usage: Mapping[str, float] = field(default_factory=dict)
     instance_types: tuple[str, ...] = ()
     instance_families: tuple[str, ...] = ()
+    instance_categories: tuple[str, ...] = ()
+    instance_sizes: tuple[str, ...] = ()
     zones: tuple[str, ...] = ()
     capacity_types: tuple[str, ...] = ()
     weight: int = 0

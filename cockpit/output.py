@@ -70,7 +70,9 @@ def text_of(result: Result) -> list[str]:
     """What was done, for a person: a line a change, then the result field by field."""
     done = " (dry run)" if result.dry_run else ""
     lines = [inert(change["summary"]) + done for change in result.changes]
-    if isinstance(result.result, Mapping):
+    if isinstance(result.result, Mapping) and set(result.result) == {"already"}:
+        lines.append(inert(str(result.result["already"])))
+    elif isinstance(result.result, Mapping):
         width = max((len(key) for key in result.result), default=0)
         lines += [f"{key:<{width}}  {cell(key, value)}" for key, value in result.result.items()]
     elif isinstance(result.result, list):

@@ -15,7 +15,8 @@ NAMES_SHOWN = 8
 def closest(word: str, words: Iterable[str], what: str) -> str:
     """A hint for a name that is not there: the closest one, or the first few."""
     known = sorted(words)
-    hint = nearest(word, known)
+    begins = [name for name in known if word and (name.startswith(word) or word in name)]
+    hint = f"did you mean {begins[0]}?" if begins else nearest(word, known)
     if hint.startswith("did you mean"):
         return hint
     if not known:

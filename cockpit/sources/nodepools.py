@@ -12,6 +12,7 @@ from cockpit.sources.raw import Meta, Quantities, RawCondition, conditions, quan
 from cockpit.sources.reflect import Listing, Reflector
 
 TYPE, FAMILY = "node.kubernetes.io/instance-type", "karpenter.k8s.aws/instance-family"
+CATEGORY, SIZE = "karpenter.k8s.aws/instance-category", "karpenter.k8s.aws/instance-size"
 ZONE, CAPACITY_TYPE = "topology.kubernetes.io/zone", "karpenter.sh/capacity-type"
 
 
@@ -69,6 +70,8 @@ def to_nodepool(raw: RawNodePool) -> NodePool:
         usage=amounts(status.resources),
         instance_types=allowed(template.requirements, TYPE),
         instance_families=allowed(template.requirements, FAMILY),
+        instance_categories=allowed(template.requirements, CATEGORY),
+        instance_sizes=allowed(template.requirements, SIZE),
         zones=allowed(template.requirements, ZONE),
         capacity_types=allowed(template.requirements, CAPACITY_TYPE),
         weight=spec.weight or 0,

@@ -1,0 +1,138 @@
+"""What one pod of a job asks for, from where it will run: its share of the node's CPU and memory, its EFA devices, its shared memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from actions.core.capacity import Room, Want, arithmetic, on_nodes, on_pools, placed
+from cockpit.errors import BadInput, Refused
+from cockpit.instance_types import InstanceType, instance_types
+from cockpit.snapshot import OCCUPYING_PHASES, Snapshot
+
+GIB = 2**30
+USABLE = 0.9
+"""Share of a node's CPU and memory that pods of a job may take: the rest is for the daemons beside them."""
+CPU_PER_GPU, MEMORY_PER_GPU_BYTES = 4.0, 16 * GIB
+CPU_PER_RANK, MEMORY_PER_RANK_BYTES = 1.0, 2 * GIB
+"""Where no node is known yet to take a share of, and for ranks that run on CPUs."""
+SHM_PER_RANK_BYTES = GIB
+
+
+@dataclass(frozen=True)
+class Size:
+    """One pod's requests, which are its limits too, and the places all pods would take."""
+
+    want: Want
+    places: tuple[tuple[Room, int], ...]
+    cpu: float
+    memory_bytes: int
+    efa: int
+    shm_bytes: int
+    threads: int
+    simulated: bool
+    warnings: tuple[str, ...] = ()
+
+    def resources(self) -> dict[str, str]:
+        """Requests and limits as Kubernetes writes them."""
+        found = {"cpu": f"{max(1, math.floor(self.cpu))}", "memory": gibibytes(self.memory_bytes)}
+        gpus = {"nvidia.com/gpu": str(self.want.gpus)} if self.want.gpus else {}
+        return found | gpus | ({"vpc.amazonaws.com/efa": str(self.efa)} if self.efa else {})
+
+    def where(self) -> str:
+        """Where the pods go, in words."""
+        if not self.want.gpus:
+            return "runs on CPUs, wherever the scheduler finds room"
+        now = [f"{room.name} ({pods})" for room, pods in self.places if not room.new]
+        later = [_added(room, pods, self.want) for room, pods in self.places if room.new]
+        said = [f"fits now on {', '.join(now)}"] if now else []
+        return "; ".join([*said, *([f"waits until {' and '.join(later)}"] if later else [])])
+
+
+def _added(room: Room, pods: int, want: Want) -> str:
+    nodes = math.ceil(pods / max(1, room.gpus_per_node // want.gpus)) if room.gpus_per_node else pods
+    return f"{room.name} has added {nodes} x {room.instance_type or 'a node'}"
+
+
+def gibibytes(amount: int) -> str:
+    """Whole GiB, or MiB below one: what a person would write in a manifest."""
+    return f"{amount // GIB}Gi" if amount >= GIB else f"{max(1, amount // 2**20)}Mi"
+
+
+def sized(snapshot: Snapshot, want: Want, nproc: int, efa: int | None, types: Mapping[str, InstanceType] | None = None) -> Size:
+    """The size of a job's pods; Refused with the arithmetic when the pods cannot all be had."""
+    types = instance_types() if types is None else types
+    simulated = bool(len(snapshot.nodes)) and all(node.simulated for node in snapshot.nodes.values())
+    if not want.gpus:
+        cpu, memory = CPU_PER_RANK * nproc, MEMORY_PER_RANK_BYTES * nproc
+        return Size(want, (), cpu, memory, efa or 0, _shm(nproc, memory), 1, simulated)
+    if nproc > want.gpus:
+        raise BadInput(f"{nproc} ranks cannot share {want.gpus} GPUs: each takes one", f"--nproc {want.gpus}, or --gpus {nproc}")
+    rooms = [*on_nodes(snapshot, want), *on_pools(snapshot, want, types)]
+    places = placed(want, rooms)
+    if sum(pods for _, pods in places) < want.pods:
+        raise Refused(_too_much(want, rooms), _what_fits(want, places))
+    shares = [_share(snapshot, room, pods, want, types) for room, pods in places]
+    cpu, memory = min(share[0] for share in shares), min(share[1] for share in shares)
+    devices, warnings = _devices(snapshot, places, want, efa, types)
+    return Size(want, tuple(places), cpu, memory, devices, _shm(nproc, memory), 1, simulated, warnings)
+
+
+def _shm(nproc: int, memory_bytes: int) -> int:
+    """A GiB a rank, at most half of the pod's memory, in which it counts."""
+    return min(SHM_PER_RANK_BYTES * nproc, memory_bytes // 2)
+
+
+def _too_much(want: Want, rooms: list[Room]) -> str:
+    most = max((room.gpus_per_node for room in rooms), default=0)
+    if rooms and want.gpus > most:
+        types = ", ".join(sorted({room.instance_type or room.name for room in rooms if room.gpus_per_node == most}))
+        return f"no node and no instance type here has {want.gpus} GPUs for one pod; the most is {most} ({types})"
+    return arithmetic(want, rooms)
+
+
+def _what_fits(want: Want, places: list[tuple[Room, int]]) -> str:
+    fits = sum(pods for _, pods in places)
+    if fits:
+        return f"--nodes {fits} fits now; --queue lets it wait for more"
+    return "ask for fewer GPUs per pod, drop a selector, or raise the limits of a NodePool"
+
+
+def _share(snapshot: Snapshot, room: Room, pods: int, want: Want, types: Mapping[str, InstanceType]) -> tuple[float, int]:
+    """CPU cores and bytes of one pod in a room: its GPUs' share, and no more than is free there."""
+    node, one = snapshot.nodes.get(room.name), types.get(room.instance_type)
+    cpu = node.cpu_allocatable if node else float(one.vcpu) if one else None
+    memory = node.memory_allocatable_bytes if node else one.memory_bytes if one else None
+    part = want.gpus / room.gpus_per_node if room.gpus_per_node else 1.0
+    busy = [pod for pod in snapshot.pods_on(room.name) if pod.phase in OCCUPYING_PHASES] if node else []
+    cores = CPU_PER_GPU * want.gpus if cpu is None else min(cpu * part * USABLE, (cpu - sum(pod.cpu for pod in busy)) / pods)
+    if memory is None:
+        return max(1.0, cores), MEMORY_PER_GPU_BYTES * want.gpus
+    free = (memory - sum(pod.memory_bytes for pod in busy)) // pods
+    return max(1.0, cores), max(GIB, min(int(memory * part * USABLE), free))
+
+
+def _devices(
+    snapshot: Snapshot, places: list[tuple[Room, int]], want: Want, asked: int | None, types: Mapping[str, InstanceType]
+) -> tuple[int, tuple[str, ...]]:
+    """EFA devices per pod: those asked for, else all of a node whose GPUs the pod takes all, else none."""
+    counts = [_efa_of(snapshot, room, types) for room, _ in places]
+    known = [count for count in counts if count is not None]
+    if asked is not None:
+        if known and asked > max(known):
+            raise Refused(f"{asked} EFA devices per pod asked for; the nodes it would run on have {max(known)}", f"--efa {max(known)}")
+        return asked, ()
+    whole = all(room.gpus_per_node == want.gpus for room, _ in places)
+    if not whole or len(known) < len(counts) or not known:
+        return 0, ()
+    if len(set(known)) > 1:
+        return min(known), (f"nodes with {min(known)} and {max(known)} EFA devices may be mixed; --instance-type pins one kind",)
+    return known[0], ()
+
+
+def _efa_of(snapshot: Snapshot, room: Room, types: Mapping[str, InstanceType]) -> int | None:
+    node, one = snapshot.nodes.get(room.name), types.get(room.instance_type)
+    if node is not None:
+        return node.efa_allocatable
+    return one.efa if one else None

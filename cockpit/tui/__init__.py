@@ -1,0 +1,1 @@
+"""The screen: panes over snapshots, keys over the registry of actions."""

@@ -1,0 +1,152 @@
+"""From a key to a done change, for every action alike: parameters, plan, confirmation, application. Nothing is painted before the cluster says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from actions.core import Action, Change, Plan, Result, Risk, parse
+from actions.core.apply import ApplyFailed, apply
+from cockpit.errors import CockpitError
+from cockpit.tui.confirm import ConfirmScreen
+from cockpit.tui.detail import Room
+from cockpit.tui.form import FormScreen
+from cockpit.tui.logs import Feed, following, turned
+from cockpit.tui.textlines import Line
+
+if TYPE_CHECKING:
+    from cockpit.tui.app import CockpitApp
+
+
+class Desk:
+    """Where actions are carried out on behalf of the person at the keys."""
+
+    def __init__(self, app: CockpitApp) -> None:
+        self.app = app
+        self.feed: Feed | None = None
+        self.last_command = ""
+
+    def start(self, action: Action, values: Mapping[str, str]) -> None:
+        """Begin an action with the values the row gives; says why when it does not apply."""
+        refusal = self.app.verbs.refusal(action, self.app.scene.snapshot, values)
+        if refusal:
+            self.app.say(f"{action.title}: {refusal}", "warning")
+        elif action.plan is not None:
+            self.app.run_worker(self._change(action, dict(values)), group="action", exit_on_error=False)
+        elif self.app.session is None:
+            self.app.say(f"{action.title}: not connected", "warning")
+        else:
+            self._read(action, dict(values))
+
+    async def _change(self, action: Action, values: dict[str, str]) -> None:
+        settled = await self._settle(action, values)
+        if settled is None:
+            return
+        params, plan = settled
+        if plan.already and not plan.changes:
+            self.app.say(plan.already)
+            return
+        if action.risk is not Risk.READ and not await self.app.push_screen_wait(ConfirmScreen(action, plan, self.app.place)):
+            return
+        await self._apply(action, params, plan)
+
+    async def _settle(self, action: Action, values: dict[str, str]) -> tuple[Any, Plan] | None:
+        """Parameters and plan: straight from the row when it gives all that is required, else by the form."""
+        if values and not self.app.verbs.missing(action, values) and action.plan is not None:
+            try:
+                params = parse(action.params, values)
+                return params, action.plan(self.app.scene.snapshot, params)
+            except CockpitError as error:
+                self.app.complain(error)
+                return None
+        return await self.app.push_screen_wait(FormScreen(action, self.app.scene.snapshot, values))
+
+    async def _apply(self, action: Action, params: Any, plan: Plan) -> None:
+        session = self.app.session
+        if session is None:
+            self.app.say(f"{action.title}: not connected", "error")
+            return
+        try:
+            result = await asyncio.to_thread(apply, plan, session.clients, action=action.name, params=params, on_done=self._done)
+        except ApplyFailed as error:
+            self.app.complain(error, f"{action.title}: {len(error.result.changes)} of {len(plan.changes)} changes made. ")
+            return
+        self._tell(action, result)
+
+    def _done(self, change: Change) -> None:
+        self.last_command = change.line or change.summary
+
+    def _tell(self, action: Action, result: Result) -> None:
+        count = len(result.changes)
+        self.app.say(f"{action.title}: done" + (f", {count} changes" if count > 1 else ""))
+        for warning in result.warnings:
+            self.app.say(warning, "warning")
+
+    def _read(self, action: Action, values: dict[str, str]) -> None:
+        if self.app.verbs.missing(action, values):
+            self.app.run_worker(self._ask_then_read(action, values), group="action", exit_on_error=False)
+            return
+        self._stream(action, following(action, values) if action.streams else values)
+
+    async def _ask_then_read(self, action: Action, values: dict[str, str]) -> None:
+        settled = await self.app.push_screen_wait(FormScreen(action, self.app.scene.snapshot, values))
+        if settled is not None:
+            given = {name: value for name, value in vars(settled[0]).items() if value not in (None, "", ())}
+            self._stream(action, following(action, given) if action.streams else given)
+
+    def _stream(self, action: Action, values: dict[str, Any]) -> None:
+        session = self.app.session
+        assert session is not None
+        if self.feed is not None:
+            self.feed.close()
+        feed = self.feed = Feed(action, session.clients, self.app.scene.snapshot, values)
+        feed.start()
+        about = " ".join(str(value) for name, value in values.items() if name not in ("follow",))
+        room = Room(title=f"{action.title} {about}", following=True, close=feed.close)
+
+        def turn(word: str) -> None:
+            changed = turned(action, values, word, self._pods(values))
+            if changed != values:
+                self.app.leave()
+                self._stream(action, changed)
+
+        room.turn = turn
+        self.app.enter(room)
+
+    def _pods(self, values: Mapping[str, Any]) -> list[str]:
+        """The pods that `[` and `]` go through: those of the job, or of the job the pod belongs to."""
+        picture, space = self.app.scene.snapshot, values.get("namespace")
+        for key in picture.jobs:
+            names = [pod.key.name for pod in picture.pods_of(key)]
+            if space in (None, "", key.namespace) and (key.name == values.get("job") or values.get("pod") in names):
+                return names
+        return []
+
+    def pump(self) -> None:
+        """Hand what the stream brought to the text on screen."""
+        if self.feed is None:
+            return
+        lines, dropped = self.feed.drain()
+        if lines or dropped:
+            room = self.app.detail.room
+            if room is not None and room.view is None:
+                room.lines.extend(lines)
+                self.app.detail.text.append(lines, dropped)
+
+    def fetch(self, title: str, path: str, to_lines: Any) -> None:
+        """Read one object in a thread and open it as text."""
+        self.app.run_worker(self._fetch(title, path, to_lines), group="fetch", exclusive=True, exit_on_error=False)
+
+    async def _fetch(self, title: str, path: str, to_lines: Any) -> None:
+        session = self.app.session
+        if session is None:
+            self.app.say("not connected", "warning")
+            return
+        try:
+            found = await asyncio.to_thread(session.kube.request, "GET", path)
+            lines: list[Line] = to_lines(found)
+        except CockpitError as error:
+            self.app.complain(error)
+            return
+        self.app.enter(Room(title=title, lines=lines))

@@ -1,0 +1,130 @@
+"""What Enter, d, y, e and L open: a stack of rooms, each a table with its facts or a text; Esc goes back one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from cockpit.store import Changes
+from cockpit.tui.cells import Part
+from cockpit.tui.lines import content
+from cockpit.tui.resources import Names
+from cockpit.tui.table import VirtualTable
+from cockpit.tui.textlines import Line, LineView
+from cockpit.tui.views import Scene, View
+
+
+@dataclass
+class Room:
+    """One level of a drill-down; where the cursor stood is kept for the way back. `close` ends what feeds it."""
+
+    view: View | None = None
+    title: str = ""
+    lines: list[Line] = field(default_factory=list)
+    following: bool = False
+    cursor: Any = None
+    close: Callable[[], None] = lambda: None
+    turn: Callable[[str], None] | None = None
+
+
+class Facts(Static):
+    """The lines above a table that say what the room is about."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__("", classes="-empty", **more)
+        self.shown: list[tuple[Part, ...]] = []
+
+    def put(self, lines: list[tuple[Part, ...]]) -> None:
+        """Show these lines; the layout is done again only when their number changed."""
+        if lines != self.shown:
+            grown, self.shown = len(lines) != len(self.shown), lines
+            self.set_class(not lines, "-empty")
+            self.update(Content("\n").join([content(line) for line in lines]), layout=grown)
+
+
+class Detail(Vertical):
+    """Two persistent widgets, a table and a text; nothing is mounted when a room opens."""
+
+    def compose(self) -> ComposeResult:
+        yield Facts(id="facts")
+        yield VirtualTable(Names("Nothing", (), ""), id="room")
+        yield LineView(id="text")
+
+    def on_mount(self) -> None:
+        """Start with nothing open."""
+        self.stack: list[Room] = []
+        self.scene = Scene()
+
+    @property
+    def room(self) -> Room | None:
+        """What is open now."""
+        return self.stack[-1] if self.stack else None
+
+    @property
+    def table(self) -> VirtualTable:
+        return self.query_one("#room", VirtualTable)
+
+    @property
+    def text(self) -> LineView:
+        return self.query_one("#text", LineView)
+
+    @property
+    def ink(self) -> int:
+        """Lines painted so far."""
+        return self.table.lines_painted + self.text.lines_painted
+
+    def open(self, room: Room, scene: Scene) -> None:
+        """Go down one level."""
+        if self.stack:
+            self.stack[-1].cursor = self.table.cursor
+        self.stack.append(room)
+        self._enter(room, scene)
+
+    def back(self, scene: Scene) -> bool:
+        """Go up one level; False when that leaves the drill-down."""
+        self.stack.pop().close()
+        if not self.stack:
+            return False
+        self._enter(self.stack[-1], scene)
+        return True
+
+    def _enter(self, room: Room, scene: Scene) -> None:
+        self.scene = scene
+        table, text = self.table, self.text
+        table.display, text.display = room.view is not None, room.view is None
+        facts = self.query_one(Facts)
+        if room.view is not None:
+            table.show(room.view, scene)
+            if room.cursor in table.order.keys:
+                table.put_cursor(table.order.keys.index(room.cursor))
+            facts.put(room.view.facts(scene))
+        else:
+            facts.put([])
+            text.open(room.title, room.lines, room.following)
+        self.front.focus()
+
+    @property
+    def front(self) -> Widget:
+        """The widget that shows the room."""
+        return self.table if self.room is not None and self.room.view is not None else self.text
+
+    def advance(self, scene: Scene, changes: Changes) -> None:
+        """Take a newer picture in."""
+        self.scene = scene
+        if self.room is not None and self.room.view is not None:
+            self.table.advance(scene, changes)
+            self.query_one(Facts).put(self.room.view.facts(scene))
+
+    def settle(self, scene: Scene) -> None:
+        """Let time pass."""
+        if self.room is not None and self.room.view is not None:
+            self.table.settle(scene, ticking=True)
+            if self.room.view.ticking:
+                self.query_one(Facts).put(self.room.view.facts(scene))

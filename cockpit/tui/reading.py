@@ -1,0 +1,82 @@
+"""The texts behind a row: described, YAML, events; and what is saved, done and bound."""
+
+from __future__ import annotations
+
+import time
+
+from actions.core.journal import Entry, Journal, state_home
+from cockpit.inert import inert
+from cockpit.tui.cells import age
+from cockpit.tui.describe import described, yaml_lines
+from cockpit.tui.detail import Room
+from cockpit.tui.ground import Ground
+from cockpit.tui.help import HelpScreen, action_entries, grouped
+from cockpit.tui.resources import Events
+from cockpit.tui.textlines import Line, LineView
+
+TOOLKIT = ("scroll_", "page_left", "page_right", "screen.")
+
+
+class Reading(Ground):
+    """Keys that open something to read."""
+
+    def enter(self, room: Room) -> None:
+        """Open a room over the panes."""
+        self.screen_stack[0].add_class("-detail")
+        self.detail.open(room, self.scene)
+        self.tell()
+
+    def action_describe(self) -> None:
+        """The object under the cursor, described, with its events."""
+        view, keys = self.focus_of()
+        if keys and (path := view.api_path(self.scene, keys[0])):
+            events_now = self.scene.snapshot.events_about(*view.involved(keys[0]))
+            now = time.time()
+            self.desk.fetch(f"Describe {view.label(keys[0])}", path, lambda found: described(found, events_now, now))
+
+    def action_yaml(self) -> None:
+        """The object under the cursor as YAML."""
+        view, keys = self.focus_of()
+        if keys and (path := view.api_path(self.scene, keys[0])):
+            self.desk.fetch(f"YAML {view.label(keys[0])}", path, yaml_lines)
+
+    def action_events(self) -> None:
+        """Events of the object under the cursor."""
+        view, keys = self.focus_of()
+        if keys and view.involved(keys[0])[0]:
+            self.enter(Room(view=Events(view.involved(keys[0]))))
+
+    def action_history(self) -> None:
+        """What was done from this machine, the newest last."""
+        now = time.time()
+        lines = [
+            Line(_told(entry, now) + str(change.get("command") or change.get("summary"))) for entry in Journal().entries() for change in entry.changes
+        ]
+        self.enter(Room(title="History", lines=lines))
+
+    def action_help(self) -> None:
+        """The live keys."""
+        live = [one for one in self.screen.active_bindings.values() if one.enabled and not one.binding.action.startswith(TOOLKIT)]
+        screen = [("Screen", one.binding) for one in live if one.node is self]
+        front = [("Table" if self.front() is self.table() else "Text", one.binding) for one in live if one.node is not self]
+        view = self.table().view
+        groups = {f"Actions on {view.title}": action_entries(action for action in self.verbs.actions if self.verbs.fits(action, view))}
+        self.push_screen(HelpScreen(groups | grouped([*screen, *front])))
+
+    def action_save(self) -> None:
+        """What is in front, as plain text, into the state directory."""
+        front = self.front()
+        if isinstance(front, LineView):
+            name, lines = front.title_text.split(" ")[0].lower(), [inert(line.text) for line in front.lines]
+        else:
+            table = self.table()
+            name, cells = table.view.name, [table.view.cells(self.scene, key) for key in table.order.keys]
+            lines = ["\t".join(column.title for column in table.view.columns), *("\t".join(inert(one.text) for one in row) for row in cells)]
+        path = state_home() / "saved" / f"{time.strftime('%Y%m%d-%H%M%S')}-{name or 'text'}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self.say(f"saved {len(lines):,} lines to {path}")
+
+
+def _told(entry: Entry, now: float) -> str:
+    return f"{age(now - entry.at):>7} ago  {entry.state:<7} {entry.action:<12} {entry.cluster}  "

@@ -1,0 +1,135 @@
+"""The three quiet lines around the panes: where we are and how fresh it is, what is most wrong, and which keys apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from textual.widgets import Static
+
+from cockpit.model import Health, State
+from cockpit.tui.cells import Part, Tone, age
+from cockpit.tui.lines import content
+from cockpit.tui.views import Scene
+
+SEPARATOR: Part = (" · ", Tone.MUTED)
+QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "events"})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the cockpit is: names as the kubeconfig gives them."""
+
+    cluster: str = ""
+    region: str = ""
+    namespace: str | None = None
+    readonly: bool = False
+    simulated: bool = False
+    connected: bool = False
+    tabs: tuple[str, ...] = ()
+    active: str = ""
+
+
+class PartsLine(Static):
+    """One line that is repainted only when its pieces differ."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__("", **more)
+        self.parts: list[Part] = []
+
+    def put(self, parts: list[Part]) -> None:
+        """Show these pieces."""
+        if parts != self.parts:
+            self.parts = parts
+            self.update(content(parts), layout=False)
+
+
+class ContextLine(PartsLine):
+    """cluster · region · ns · read-only or read-write · SIMULATED GPUs, and freshness."""
+
+
+class CautionLine(PartsLine):
+    """What is most wrong now, in one line."""
+
+
+class KeyLine(PartsLine):
+    """The keys that apply to the focused row."""
+
+
+def context_parts(place: Place, scene: Scene) -> list[Part]:
+    """The context line."""
+    if place.tabs:
+        return [*_tabs(place), (" ", Tone.PLAIN), *_marks(place, True), *_freshness(place, scene, 1)]
+    parts: list[Part] = [("cockpit  ", Tone.INFO), (place.cluster or "no cluster", Tone.STRONG)]
+    if place.region:
+        parts += [SEPARATOR, (place.region, Tone.PLAIN)]
+    parts += [SEPARATOR, (f"ns {place.namespace or 'all'}", Tone.PLAIN), *_marks(place, False)]
+    return [*parts, ("    ", Tone.PLAIN), *_freshness(place, scene, 5)]
+
+
+def _tabs(place: Place) -> list[Part]:
+    parts: list[Part] = []
+    for index, name in enumerate(place.tabs, 1):
+        chosen = name == place.active
+        parts += [(f"{'▸' if chosen else ' '}{index} ", Tone.INFO), (name, Tone.STRONG if chosen else Tone.MUTED), (" ", Tone.PLAIN)]
+    return parts
+
+
+def _marks(place: Place, short: bool) -> list[Part]:
+    words: list[Part] = [("read-only", Tone.INFO)] if place.readonly else [] if short else [("read-write", Tone.MUTED)]
+    if place.simulated:
+        words.append(("SIMULATED GPUs", Tone.WARN))
+    return [part for word in words for part in ((word, SEPARATOR) if short else (SEPARATOR, word))]
+
+
+def _freshness(place: Place, scene: Scene, most: int) -> list[Part]:
+    if not place.connected:
+        return [("◌ connecting", Tone.INFO)]
+    words: list[Part] = []
+    for name, health in sorted(scene.snapshot.health.items()):
+        found = _health_words(name, health, scene.now)
+        if found is not None:
+            words += [SEPARATOR, found] if words else [found]
+    if not words:
+        return [("● live", Tone.GOOD)]
+    hidden = (len(words) + 1) // 2 - most
+    return words[: most * 2 - 1] + ([(f" +{hidden}", Tone.MUTED)] if hidden > 0 else [])
+
+
+def _health_words(name: str, health: Health, now: float) -> Part | None:
+    if health.state is State.STALE:
+        return f"▲ {name} stale {age(now - (health.since or now))}", Tone.WARN
+    if health.state is State.DOWN:
+        return f"✖ {name} down", Tone.MUTED if name in QUIET_SOURCES else Tone.BAD
+    if health.state is State.STARTING:
+        return f"◌ {name}", Tone.MUTED
+    return None
+
+
+def cautions(scene: Scene, faults: Iterable[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Everything that is wrong, the worst first: the API first, then what the panes found."""
+    found: list[tuple[int, str]] = []
+    api = scene.snapshot.health.get("api")
+    if api is not None and api.state in (State.DOWN, State.STALE):
+        since = f" for {age(scene.now - api.since)}" if api.since else ""
+        message = api.error.message if api.error else "no answer"
+        found.append((4, f"connection lost{since}; showing the last known state, trying again: {message}"))
+    return sorted([*found, *(fault for fault in faults if fault[0] > 1)], key=lambda fault: -fault[0])
+
+
+def caution_parts(found: Sequence[tuple[int, str]], last_command: str) -> list[Part]:
+    """The caution line; when nothing is wrong it shows the last command that was run, quietly."""
+    if not found:
+        return [("› " + last_command, Tone.MUTED)] if last_command else [("✓ nothing to caution about", Tone.MUTED)]
+    severity, text = found[0]
+    head = ("✖ ALERT" if severity >= 3 else "▲ CAUTION") + (f" {len(found)}" if len(found) > 1 else "")
+    return [(head, Tone.BAD if severity >= 3 else Tone.WARN), (f"  {text}", Tone.PLAIN)]
+
+
+def key_parts(keys: Iterable[tuple[str, str, bool]]) -> list[Part]:
+    """The footer out of (key, word, enabled); a disabled one is dim."""
+    parts: list[Part] = []
+    for key, word, enabled in keys:
+        parts += [(key, Tone.INFO if enabled else Tone.TRACK), (f" {word}   ", Tone.PLAIN if enabled else Tone.TRACK)]
+    return parts

@@ -1,0 +1,264 @@
+"""A window on the rows of a view: it renders the lines on screen and nothing else, and repaints the lines that changed."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from cockpit.store import Changes
+from cockpit.tui.cells import Cell, Part, Tone
+from cockpit.tui.lines import MARGIN, Fitted, content, fit, header_segments, padded, row_segments
+from cockpit.tui.ordering import Order
+from cockpit.tui.views import Scene, View, note, stale, trouble
+
+SIZE_SECONDS = 0.5
+
+
+class RowWindow(ScrollView, can_focus=True):
+    """Shows a View; the cursor is a key, so it stays on its row whatever happens around it."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"table--{tone.value}" for tone in Tone} | {"table--cursor", "table--cursor-idle"}
+
+    class Moved(Message):
+        """The cursor stands on another row, or what is under it changed."""
+
+        def __init__(self, table: RowWindow) -> None:
+            super().__init__()
+            self.table = table
+
+    def __init__(self, view: View, number: str = "", **more: Any) -> None:
+        super().__init__(**more)
+        self.view, self.number = view, number
+        self.order = Order(view)
+        self.scene = Scene()
+        self.cursor: Any = None
+        self.marks: set[Any] = set()
+        self._row = 0
+        self._fitted = Fitted()
+        self._cells: dict[Any, tuple[Cell, ...]] = {}
+        self._strips: dict[Any, Strip] = {}
+        self._styles: dict[tuple[Tone, int], Style] = {}
+        self._title_parts: list[Part] = []
+        self._notes: list[Part] = []
+        self._stale = False
+        self._sized_at = float("-inf")
+        self.lines_painted = 0
+
+    # -- what is shown --------------------------------------------------------------------------------------------------------------------
+
+    def show(self, view: View, scene: Scene) -> None:
+        """Turn to another view."""
+        self.view, self.order, self.scene = view, Order(view), scene
+        self.cursor, self._row, self.marks = None, 0, set()
+        self._fitted = fit(view.columns, self.size.width)
+        self.scroll_to(y=0, animate=False)
+        self.reload(scene)
+
+    def reload(self, scene: Scene) -> None:
+        """Read the view anew: another scope, another filter, or more changes than can be named."""
+        self.scene = scene
+        self.order.rebuild(scene)
+        if self.order.query or scene.faults_only or self.order.filtered:
+            self.order.filter(scene, self.order.query)
+        self._repaint_all()
+
+    def advance(self, scene: Scene, changes: Changes) -> None:
+        """Take a newer picture in: touched rows are looked at again, and lines that look different are repainted."""
+        first = not self.scene.connected and scene.connected
+        self.scene = scene
+        touched = self.view.touched(scene, changes)
+        if touched is None or first:
+            self.reload(scene)
+            return
+        keys = touched if isinstance(touched, (set, frozenset)) else set(touched)
+        self.order.touch(scene, keys)
+        self._refresh_cells(keys)
+        self.settle(scene)
+
+    def settle(self, scene: Scene, ticking: bool = False) -> None:
+        """Sort, size and title, each only when due; with `ticking` the visible rows are looked at for the passing of time."""
+        self.scene = scene
+        if ticking and self.view.ticking:
+            self._refresh_cells(None)
+        painted = self._on_screen()
+        if self.order.settle(scene.now):
+            self._follow_cursor()
+            self._repaint_moved(painted)
+        self._resize()
+        self._retitle()
+
+    def _refresh_cells(self, keys: Any) -> None:
+        top = self._top
+        for line, key in enumerate(self._on_screen()):
+            if keys is None or key in keys:
+                before, now = self._cells.get(key), self._read(key)
+                if before != now:
+                    self._cells[key] = now
+                    self._repaint_line(top + line)
+                    if key == self.cursor:
+                        self.post_message(self.Moved(self))
+        if keys is not None and len(self._cells) > 4 * self.size.height + 64:
+            self._cells.clear()
+            self._strips.clear()
+        elif keys is not None:
+            for key in self._cells.keys() & keys - set(self._on_screen()):
+                del self._cells[key]
+
+    def _read(self, key: Any) -> tuple[Cell, ...]:
+        if not self.view.has(self.scene, key):
+            return ()
+        return self.view.cells(self.scene, key)
+
+    # -- the window -----------------------------------------------------------------------------------------------------------------------
+
+    @property
+    def _top(self) -> int:
+        return self.scroll_offset.y
+
+    def _on_screen(self) -> list[Any]:
+        return self.order.keys[self._top : self._top + max(0, self.size.height - 1)]
+
+    def _repaint_line(self, row: int) -> None:
+        line = row - self._top + 1
+        if 1 <= line < self.size.height:
+            if row < len(self.order.keys):
+                self._strips.pop(self.order.keys[row], None)
+            self.refresh(Region(0, line, self.size.width, 1))
+
+    def _repaint_moved(self, painted: list[Any]) -> None:
+        shown = self._on_screen()
+        for line in range(max(len(painted), len(shown))):
+            if line >= len(painted) or line >= len(shown) or painted[line] != shown[line]:
+                self.refresh(Region(0, line + 1, self.size.width, 1))
+
+    def _repaint_all(self) -> None:
+        self._cells.clear()
+        self._strips.clear()
+        self._follow_cursor()
+        self._resize(force=True)
+        self._retitle()
+        self.refresh()
+
+    def _resize(self, force: bool = False) -> None:
+        size = Size(self.size.width, len(self.order.keys) + 1)
+        if size != self.virtual_size and (force or self.scene.now - self._sized_at >= SIZE_SECONDS):
+            self._sized_at = self.scene.now
+            self.virtual_size = size
+
+    def _follow_cursor(self) -> None:
+        keys = self.order.keys
+        if self.cursor is not None and self._row < len(keys) and keys[self._row] == self.cursor:
+            return
+        visible = self._top <= self._row < self._top + self.size.height - 1
+        try:
+            self._row = keys.index(self.cursor)
+        except ValueError:
+            self._row = max(0, min(self._row, len(keys) - 1))
+            self.cursor = keys[self._row] if keys else None
+        self.post_message(self.Moved(self))
+        if visible:
+            self._keep_visible()
+
+    def _keep_visible(self) -> None:
+        page = max(1, self.size.height - 1)
+        if self._row < self._top:
+            self.scroll_to(y=self._row, animate=False, immediate=True)
+        elif self._row >= self._top + page:
+            self.scroll_to(y=self._row - page + 1, animate=False, immediate=True)
+
+    # -- painting -------------------------------------------------------------------------------------------------------------------------
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the window: the header, a row, or a note."""
+        width = self.size.width
+        self.lines_painted += 1
+        if y == 0:
+            segments = header_segments(self._fitted, self.order.column, self.order.down, self._style)
+            return self._filled(segments, width)
+        row = self._top + y - 1
+        if row >= len(self.order.keys):
+            return self._note_line(y, width)
+        key = self.order.keys[row]
+        strip = self._strips.get(key)
+        if strip is None:
+            strip = self._strips[key] = self._row_strip(key, width)
+        return strip
+
+    def _row_strip(self, key: Any, width: int) -> Strip:
+        if key not in self._cells:
+            self._cells[key] = self._read(key)
+        cells = self._cells[key]
+        state = (2 if self.has_focus else 1) if key == self.cursor else 0
+        margin = ("▸" if key == self.cursor else " ") + ("◆" if key in self.marks else " ")
+        if not cells:
+            return self._filled([Segment(padded(margin, MARGIN), self._style(Tone.MUTED, state))], width, state)
+        segments = row_segments(cells, self._fitted, (margin, Tone.INFO), lambda tone: self._style(tone, state))
+        return self._filled(segments, width, state)
+
+    def _note_line(self, y: int, width: int) -> Strip:
+        at = y - 2
+        if self.order.keys or not 0 <= at < len(self._notes):
+            return self._filled([], width)
+        text, tone = self._notes[at]
+        return self._filled([Segment("  " + padded(text, max(0, width - 3)), self._style(tone))], width)
+
+    def _filled(self, segments: list[Segment], width: int, state: int = 0) -> Strip:
+        return Strip(segments).adjust_cell_length(width, self._style(Tone.PLAIN, state))
+
+    def _style(self, tone: Tone, state: int = 0) -> Style:
+        if self._stale and tone is not Tone.BAD:
+            tone = Tone.MUTED
+        found = self._styles.get((tone, state))
+        if found is None:
+            found = self.get_component_rich_style(f"table--{tone.value}")
+            if state:
+                found += Style(bgcolor=self.get_component_rich_style("table--cursor" if state == 2 else "table--cursor-idle").bgcolor)
+            self._styles[tone, state] = found
+        return found
+
+    def _retitle(self) -> None:
+        notes = self._notes_now()
+        old = stale(self.view, self.scene)
+        if notes != self._notes or old != self._stale:
+            self._notes, self._stale = notes, old
+            self._strips.clear()
+            self._styles.clear()
+            self.refresh()
+        parts = self._title_now()
+        if parts != self._title_parts:
+            self._title_parts = parts
+            # The property would repaint the whole widget; the title is the border's first line.
+            self._border_title = content(parts)
+            self.refresh(Region(-1, -1, self.outer_size.width, 1))
+
+    def _notes_now(self) -> list[Part]:
+        if self.order.rows and not self.order.keys:
+            why = f'match "{self.order.query}" — esc clears' if self.order.query else "are faulty — ctrl+z shows all"
+            return [(f"no {self.view.noun}s {why}", Tone.MUTED)]
+        return [part for part in note(self.view, self.scene, self.order.rows) if part[0]]
+
+    def _title_now(self) -> list[Part]:
+        parts: list[Part] = [(f"{self.number} " if self.number else "", Tone.INFO), (self.view.title, Tone.STRONG)]
+        if self.order.rows:
+            parts += [(" ── ", Tone.TRACK), (self.view.headline(self.scene, self.order.rows, self.order.sums), Tone.MUTED)]
+        if self.order.filtered:
+            word = f"/{self.order.query}" if self.order.query else "faults only"
+            parts += [(" ── ", Tone.TRACK), (f"{word} {len(self.order.keys):,} of {self.order.rows:,}", Tone.INFO)]
+        if self.marks:
+            parts.append((f" ◆ {len(self.marks)} marked", Tone.INFO))
+        wrong = trouble(self.view, self.scene)
+        if wrong:
+            parts.append((f" ▲ {wrong}", Tone.WARN))
+        return parts
+
+    def notify_style_update(self) -> None:
+        """Forget styles when the theme or the focus changed."""
+        super().notify_style_update()
+        self._styles.clear()
+        self._strips.clear()
