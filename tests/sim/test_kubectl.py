@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Served, eventually
+
+from tests.sim.serving import Served, eventually
 
 KUBECTL = shutil.which("kubectl") or ""
 pytestmark = pytest.mark.skipif(not KUBECTL, reason="no kubectl on this machine")
@@ -140,8 +141,10 @@ def test_drain_respects_a_disruption_budget(kubectl: Kubectl, served: Served) ->
     ready = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
     served.run(lambda: served.cluster.patch("pods", "default", "talker", ready, "status"))
     kubectl("create", "pdb", "keep", "--selector=app=talker", "--min-available=1")
-    said = kubectl("drain", "n1", "--force", "--delete-emptydir-data", "--timeout=1s", expect=1)
-    assert "Cannot evict pod as it would violate the pod's disruption budget." in said
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "talker"}}
+    refused = served.post("/api/v1/namespaces/default/pods/talker/eviction", eviction, expect=429)
+    assert refused["message"] == "Cannot evict pod as it would violate the pod's disruption budget."
+    assert refused["details"]["causes"][0]["message"] == "The disruption budget keep needs 1 healthy pods and has 1 currently"
     kubectl("delete", "pdb", "keep")
     served.run(lambda: served.cluster.patch("pods", "default", "talker", {"status": {"phase": "Succeeded"}}, "status"))
     assert "node/n1 drained" in kubectl("drain", "n1", "--force", "--delete-emptydir-data", "--timeout=20s")
@@ -161,7 +164,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubectl, C
     env = {**os.environ, "COCKPIT_SIM_HOME": str(folder / "sim")}
 
     def sim(*arguments: str, expect: int = 0) -> str:
-        done = subprocess.run([sys.executable, "-m", "cockpit.sim", *arguments], cwd=ROOT, env=env, capture_output=True, text=True, timeout=90)
+        command = [sys.executable, "-m", "cockpit.sim", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=90)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout
     started = json.loads(sim("start", "--scenario", "empty", "--pace", "0.1"))

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Served, eventually
+
+from tests.sim.serving import Served, eventually
 
 kubernetes = pytest.importorskip("kubernetes")
 
@@ -64,7 +65,7 @@ def test_watch(core: Any, served: Served) -> None:
 
 
 def test_a_dynamic_kind(core: Any, served: Served) -> None:
-    from test_store import CRD
+    from tests.sim.test_store import CRD
 
     api = kubernetes.client.ApiextensionsV1Api(core.api_client)
     crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", **CRD}
