@@ -106,7 +106,8 @@ def _detached(state: State, arguments: argparse.Namespace) -> subprocess.Popen[b
     root = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
     with state.log_file.open("wb") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=state.folder, start_new_session=True)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=state.folder,
+                                start_new_session=True)
 
 
 def _scenario(name: str) -> str:

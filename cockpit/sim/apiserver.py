@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
-from cockpit.sim.api import discovery, errors, lists, logs, openapi, proxies, rbac, requests, responses, reviews, subresources, verbs, watches
+from cockpit.sim.api import (
+    discovery,
+    errors,
+    lists,
+    logs,
+    openapi,
+    proxies,
+    rbac,
+    requests,
+    responses,
+    reviews,
+    subresources,
+    verbs,
+    watches,
+)
 from cockpit.sim.api.errors import ApiError
 from cockpit.sim.api.requests import Call
 from cockpit.sim.api.responses import error_response, json_response, text_response
@@ -192,7 +206,7 @@ class ApiServer:
             return json_response(openapi.v2_json(self.cluster))
         if parts == ["v3"]:
             return json_response(openapi.v3_index(self.cluster))
-        group, version = ("", parts[2]) if parts[1:2] == ["api"] and len(parts) == 3 else (parts[2], parts[3]) if len(parts) == 4 else ("", "")
+        group, version = parts[2:4] if len(parts) == 4 else ["", parts[-1]]
         document = openapi.v3_document(self.cluster, group, version)
         if document is None:
             raise errors.no_such_path()

@@ -66,11 +66,12 @@ def whole(cluster: Cluster, api: ApiServer, state: State, settings: Settings) ->
     from cockpit.sim.controllers import Options, controllers
     from cockpit.sim.exporters import Exporters
     from cockpit.sim.faults import Faults
+    from cockpit.sim.instance_types import offerings
     from cockpit.sim.kubelet import Kubelet
 
     scenario = scenarios.load(settings.scenario, settings.nodes, settings.pods, settings.changes_per_second)
     options = Options(trainer=settings.trainer, pace=settings.pace, static=scenario.static)
-    kubelet = Kubelet(cluster, state.folder, Exporters(cluster), settings.pace)
+    kubelet = Kubelet(cluster, state.folder, Exporters(cluster, offerings()), settings.pace)
     faults = Faults(cluster, kubelet, api)
     loops = [Loop(one.name, one.run) for one in controllers(cluster, options)]
 

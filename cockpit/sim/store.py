@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -91,23 +92,23 @@ class Cluster:
         record = self.record(kind.shelf, kind.key(namespace, name)) if kind else None
         return record.object if record else None
 
-    def list(self, resource: str, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    def list(self, resource: str, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> builtins.list[dict[str, Any]]:
         """Objects in key order; `labels` must all be equal. [] for a kind the cluster does not serve."""
         if self.kinds.find(resource) is None:
             return []
         wanted = (labels or {}).items()
         return [record.object for record in self.shelf(resource).within(namespace) if wanted <= record.labels.items()]
 
-    def records_in(self, namespace: str) -> list[Record]:
+    def records_in(self, namespace: str) -> builtins.list[Record]:
         """Everything that lives in one namespace."""
         shelves = [shelf for shelf in self._shelves.values() if shelf.kind.namespaced]
         return [record for shelf in shelves for record in shelf.within(namespace)]
 
-    def histories(self) -> list[History]:
+    def histories(self) -> builtins.list[History]:
         """The history of changes of every resource."""
         return [shelf.history for shelf in self._shelves.values()]
 
-    def waiting_foreground(self, uid: str) -> list[tuple[str, str]]:
+    def waiting_foreground(self, uid: str) -> builtins.list[tuple[str, str]]:
         """Where the object of this uid is, if it waits for its dependents to go."""
         place = self._waiting.get(uid)
         return [place] if place else []

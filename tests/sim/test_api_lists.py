@@ -5,18 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from conftest import Served
 
 from cockpit.sim.store import Loaded
+from tests.sim.serving import Served
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 
 def make(served: Served, count: int) -> None:
     for index in range(count):
-        body = {"metadata": {"name": f"c{index:03}", "labels": {"parity": "odd" if index % 2 else "even", "n": str(index)}}, "data": {"i": str(index)}}
+        labels = {"parity": "odd" if index % 2 else "even", "n": str(index)}
+        body = {"metadata": {"name": f"c{index:03}", "labels": labels}, "data": {"i": str(index)}}
         served.post(CONFIG_MAPS, body)
 
 
@@ -59,7 +61,6 @@ def test_limit_is_ignored_with_resource_version_0(served: Served) -> None:
 ])
 def test_label_selectors(served: Served, selector: str, wanted: list[str]) -> None:
     make(served, 4)
-    from urllib.parse import quote
     assert names(served.get(f"{CONFIG_MAPS}?labelSelector={quote(selector)}")) == wanted
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conftest import Served
+from tests.sim.serving import Served
 
 PODS = "/api/v1/namespaces/default/pods"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -171,7 +171,8 @@ def test_delete_collection(served: Served) -> None:
 
 
 def test_jobs_keep_their_pods_unless_told_otherwise(served: Served) -> None:
-    job = {"metadata": {"name": "j"}, "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+    job = {"metadata": {"name": "j"}, "spec": {"template": template}}
     jobs = "/apis/batch/v1/namespaces/default/jobs"
     for propagation, left in (("", 1), ("?propagationPolicy=Background", 0)):
         made = served.post(jobs, job)

@@ -231,8 +231,9 @@ def _role_fixed(obj: Object, before: Object) -> Causes:
 
 _RBAC = "rbac.authorization.k8s.io"
 _RULES: dict[str, Callable[[Object], Causes]] = {
-    "pods": _pod, "deployments.apps": _workload, "daemonsets.apps": _workload, "replicasets.apps": _workload, "statefulsets.apps": _workload,
-    "jobs.batch": _job, "services": _service, "poddisruptionbudgets.policy": _budget, "persistentvolumeclaims": _claim,
+    "pods": _pod, "deployments.apps": _workload, "daemonsets.apps": _workload, "replicasets.apps": _workload,
+    "statefulsets.apps": _workload, "jobs.batch": _job, "services": _service, "poddisruptionbudgets.policy": _budget,
+    "persistentvolumeclaims": _claim,
     f"rolebindings.{_RBAC}": _binding, f"clusterrolebindings.{_RBAC}": _binding,
     "customresourcedefinitions.apiextensions.k8s.io": _definition,
 }

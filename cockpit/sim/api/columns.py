@@ -133,9 +133,10 @@ def _endpoints(obj: Object) -> list[Any]:
 def _volume(obj: Object) -> list[Any]:
     spec, claim = obj.get("spec") or {}, at(obj, "spec.claimRef") or {}
     phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else at(obj, "status.phase") or ""
-    return [_name(obj), at(obj, "spec.capacity.storage") or "", _modes(spec.get("accessModes")), spec.get("persistentVolumeReclaimPolicy", ""),
-            phase, f"{claim['namespace']}/{claim['name']}" if claim else "", spec.get("storageClassName", ""),
-            spec.get("volumeAttributesClassName") or "<unset>", at(obj, "status.reason") or "", age(obj), spec.get("volumeMode") or "<unset>"]
+    return [_name(obj), at(obj, "spec.capacity.storage") or "", _modes(spec.get("accessModes")),
+            spec.get("persistentVolumeReclaimPolicy", ""), phase, f"{claim['namespace']}/{claim['name']}" if claim else "",
+            spec.get("storageClassName", ""), spec.get("volumeAttributesClassName") or "<unset>", at(obj, "status.reason") or "", age(obj),
+            spec.get("volumeMode") or "<unset>"]
 
 
 def _claim(obj: Object) -> list[Any]:
@@ -162,7 +163,8 @@ def _cron_job(obj: Object) -> list[Any]:
     spec, last = obj.get("spec") or {}, at(obj, "status.lastScheduleTime")
     containers = at(obj, "spec.jobTemplate.spec.template.spec.containers") or []
     return [_name(obj), spec.get("schedule", ""), spec.get("timeZone") or "<none>", "True" if spec.get("suspend") else "False",
-            len(at(obj, "status.active") or ()), since(last) if last else "<none>", age(obj), names(containers), images(containers), "<none>"]
+            len(at(obj, "status.active") or ()), since(last) if last else "<none>", age(obj), names(containers),
+            images(containers), "<none>"]
 
 
 def _binding(obj: Object) -> list[Any]:
@@ -182,8 +184,8 @@ BUILTIN: dict[str, tuple[tuple[Column, ...], Cells]] = {
     "events": (_cols("Last Seen,Type,Reason,Object,Subobject+,Source+,Message,First Seen+,Count:integer+,Name+"), _event),
     "jobs.batch": ((*_cols("Name,Status,Completions,Duration,Age"), *WORKLOAD), _job),
     "deployments.apps": ((*_cols("Name,Ready,Up-to-date:integer,Available:integer,Age"), *WORKLOAD), _deployment),
-    "daemonsets.apps": ((*_cols("Name,Desired:integer,Current:integer,Ready:integer,Up-to-date:integer,Available:integer,Node Selector,Age"),
-                         *WORKLOAD), _daemon_set),
+    "daemonsets.apps": ((*_cols("Name,Desired:integer,Current:integer,Ready:integer,Up-to-date:integer,Available:integer,Node Selector,"
+                                "Age"), *WORKLOAD), _daemon_set),
     "replicasets.apps": ((*_cols("Name,Desired:integer,Current:integer,Ready:integer,Age"), *WORKLOAD), _replica_set),
     "statefulsets.apps": ((*_cols("Name,Ready,Age"), *WORKLOAD[:2]), _stateful_set),
     "services": (_cols("Name,Type,Cluster-IP,External-IP,Port(s),Age,Selector+"), _service),
@@ -195,7 +197,8 @@ BUILTIN: dict[str, tuple[tuple[Column, ...], Cells]] = {
     "namespaces": (_cols("Name,Status,Age"), lambda obj: [_name(obj), at(obj, "status.phase") or "", age(obj)]),
     "persistentvolumes": (_cols("Name,Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,VolumeAttributesClass,Reason,Age,"
                                 "VolumeMode+"), _volume),
-    "persistentvolumeclaims": (_cols("Name,Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,VolumeMode+"), _claim),
+    "persistentvolumeclaims": (_cols("Name,Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,VolumeMode+"),
+                               _claim),
     "poddisruptionbudgets.policy": (_cols("Name,Min Available,Max Unavailable,Allowed Disruptions:integer,Age"), _budget),
     "cronjobs.batch": ((*_cols("Name,Schedule,Timezone,Suspend:boolean,Active:integer,Last Schedule,Age"), *WORKLOAD), _cron_job),
     "priorityclasses.scheduling.k8s.io": (_cols("Name,Value:integer,Global-Default:boolean,Age,PreemptionPolicy"), lambda obj: [

@@ -50,6 +50,12 @@ def groups(cluster: Cluster) -> OrderedDict[str, OrderedDict[str, list[Kind]]]:
     return found
 
 
+def kinds_at(cluster: Cluster, group: str, version: str) -> list[Kind] | None:
+    """The kinds of one group version; None when it is not served."""
+    versions = groups(cluster).get(group)
+    return None if versions is None else versions.get(version)
+
+
 def _virtual_resources(cluster: Cluster, group: str, version: str) -> list[dict[str, Any]]:
     prefix = f"/apis/{group}/{version}"
     return [resource for virtual in cluster.virtuals if virtual.prefix == prefix for resource in virtual.resources]
@@ -75,7 +81,7 @@ def api_groups(cluster: Cluster) -> dict[str, Any]:
 
 def resource_list(cluster: Cluster, group: str, version: str) -> dict[str, Any] | None:
     """The answer of /api/v1 or /apis/GROUP/VERSION; None for a version that is not served."""
-    kinds = groups(cluster).get(group, {}).get(version)
+    kinds = kinds_at(cluster, group, version)
     if kinds is None:
         return None
     resources = [entry for kind in kinds for entry in _entries(kind, version)]
@@ -111,15 +117,18 @@ def aggregated(cluster: Cluster, legacy: bool, form: Form) -> dict[str, Any]:
             continue
         listed = [{"version": version, "freshness": "Current", "resources": _discovered(cluster, group, version, kinds)}
                   for version, kinds in versions.items()]
-        name = {"name": group} if group else {}
-        items.append({"metadata": {**name, "creationTimestamp": None}, "versions": listed})
+        metadata: dict[str, Any] = {"creationTimestamp": None}
+        if group:
+            metadata["name"] = group
+        items.append({"metadata": metadata, "versions": listed})
     return {"kind": AGGREGATED, "apiVersion": f"apidiscovery.k8s.io/{form.version}", "metadata": {}, "items": items}
 
 
 def _discovered(cluster: Cluster, group: str, version: str, kinds: list[Kind]) -> list[dict[str, Any]]:
     found = [_resource(kind, group, version) for kind in kinds]
     for entry in _virtual_resources(cluster, group, version):
-        found.append({"resource": entry["name"].partition("/")[0], "responseKind": {"group": group, "version": version, "kind": entry["kind"]},
+        kind = {"group": group, "version": version, "kind": entry["kind"]}
+        found.append({"resource": entry["name"].partition("/")[0], "responseKind": kind,
                       "scope": "Namespaced" if entry["namespaced"] else "Cluster", "singularResource": entry.get("singularName", ""),
                       "verbs": entry["verbs"]})
     return found

@@ -16,7 +16,7 @@ from cockpit.sim.api.errors import ApiError, bad_request
 from cockpit.sim.api.records import Record, encode
 from cockpit.sim.api.requests import Call, Target, accepted_form
 from cockpit.sim.api.responses import big_response, bytes_response
-from cockpit.sim.api.selectors import matcher, single_name
+from cockpit.sim.api.selectors import Match, matcher, single_name
 
 if TYPE_CHECKING:
     from cockpit.sim.store import Cluster
@@ -135,22 +135,23 @@ def _narrowed(target: Target, records: list[Record], start: str) -> list[Record]
     return records[low:bisect_right(records, f"{target.namespace}0", key=lambda record: record.key)]
 
 
-def _cut(snapshots: Snapshots, target: Target, whole: list[Record], narrowed: list[Record], matches: object, limit: int,
+def _cut(snapshots: Snapshots, target: Target, whole: list[Record], narrowed: list[Record], matches: Match | None, limit: int,
          rv: int) -> Page:
     if not limit:
-        return Page(narrowed if matches is None else [one for one in narrowed if matches(one)], rv)  # type: ignore[operator]
+        return Page(narrowed if matches is None else [one for one in narrowed if matches(one)], rv)
     taken: list[Record] = []
-    index = 0
-    for index, record in enumerate(narrowed):
+    seen = 0
+    for record in narrowed:
         if len(taken) == limit:
             break
-        if matches is None or matches(record):  # type: ignore[operator]
+        seen += 1
+        if matches is None or matches(record):
             taken.append(record)
     else:
         return Page(taken, rv)
     snapshots.keep(target.kind.shelf, rv, whole)
-    remaining = len(narrowed) - index if matches is None else None
-    return Page(taken, rv, _token(rv, narrowed[index - 1].key), remaining)
+    remaining = len(narrowed) - seen if matches is None else None
+    return Page(taken, rv, _token(rv, narrowed[seen - 1].key), remaining)
 
 
 async def answer_list(cluster: Cluster, snapshots: Snapshots, call: Call, request: web.BaseRequest) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cockpit.sim.api import shapes
-from cockpit.sim.api.discovery import groups
+from cockpit.sim.api.discovery import groups, kinds_at
 from cockpit.sim.api.kinds import Kind
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def v3_index(cluster: Cluster) -> dict[str, Any]:
 
 def v3_document(cluster: Cluster, group: str, version: str) -> dict[str, Any] | None:
     """The OpenAPI v3 document of one group version; None when it is not served."""
-    kinds = groups(cluster).get(group, {}).get(version)
+    kinds = kinds_at(cluster, group, version)
     if kinds is None:
         return None
     paths: dict[str, Any] = {}
@@ -59,7 +59,8 @@ def _paths(kind: Kind, version: str, ref: dict[str, Any]) -> dict[str, Any]:
     gvk = _gvk(kind, version)
 
     def operation(action: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
-        one: dict[str, Any] = {"parameters": QUERY, "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": ref}}}},
+        answers = {"200": {"description": "OK", "content": {"application/json": {"schema": ref}}}}
+        one: dict[str, Any] = {"parameters": QUERY, "responses": answers,
                                "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk}
         return {**one, "requestBody": {"content": content}} if content else one
     body = {"*/*": {"schema": ref}}

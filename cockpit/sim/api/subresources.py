@@ -57,7 +57,8 @@ def scale(cluster: Cluster, call: Call) -> web.Response:
 
 def _scale_of(record: Record, paths: dict[str, str]) -> dict[str, Any]:
     obj = record.object
-    meta = {key: obj["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp") if key in obj["metadata"]}
+    shown = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    meta = {key: obj["metadata"][key] for key in shown if key in obj["metadata"]}
     status: dict[str, Any] = {"replicas": at(obj, paths.get("status", "").strip(".")) or 0}
     labels = at(obj, "spec.selector.matchLabels") or {}
     chosen = at(obj, paths.get("selector", "").strip(".")) or ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
@@ -125,13 +126,15 @@ def _spend_disruption(cluster: Cluster, record: Record, dry_run: bool) -> None:
         raise ApiError(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.",
                        {"causes": [{"reason": "DisruptionBudget", "message": why}], "retryAfterSeconds": 1})
     if not dry_run:
-        cluster.patch(BUDGETS, record.namespace, name, {"status": {**status, "disruptionsAllowed": status["disruptionsAllowed"] - 1}}, "status")
+        spent = {**status, "disruptionsAllowed": status["disruptionsAllowed"] - 1}
+        cluster.patch(BUDGETS, record.namespace, name, {"status": spent}, "status")
 
 
 def disruption_status(cluster: Cluster, budget: dict[str, Any]) -> dict[str, Any]:
     """The status of a PodDisruptionBudget as the pods are now."""
     spec = budget.get("spec") or {}
-    records = [one for one in cluster.shelf("pods").within(budget["metadata"].get("namespace")) if selects(spec.get("selector"), one.labels)]
+    near = cluster.shelf("pods").within(budget["metadata"].get("namespace"))
+    records = [one for one in near if selects(spec.get("selector"), one.labels)]
     pods = [one.object for one in records if at(one.object, "status.phase") not in ("Succeeded", "Failed")]
     healthy = sum(conditions(pod).get("Ready") == "True" and not pod["metadata"].get("deletionTimestamp") for pod in pods)
     expected = len(pods)
@@ -142,7 +145,8 @@ def disruption_status(cluster: Cluster, budget: dict[str, Any]) -> dict[str, Any
     allowed = max(0, healthy - desired) if expected else 0
     condition = {"type": "DisruptionAllowed", "status": "True" if allowed else "False",
                  "reason": "SufficientPods" if allowed else "InsufficientPods", "message": "",
-                 "observedGeneration": budget["metadata"].get("generation", 1), "lastTransitionTime": _since(cluster, budget, bool(allowed))}
+                 "observedGeneration": budget["metadata"].get("generation", 1),
+                 "lastTransitionTime": _since(cluster, budget, bool(allowed))}
     return {"currentHealthy": healthy, "desiredHealthy": desired, "disruptionsAllowed": allowed, "expectedPods": expected,
             "observedGeneration": budget["metadata"].get("generation", 1), "conditions": [condition]}
 

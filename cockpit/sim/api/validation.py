@@ -7,7 +7,6 @@ from typing import Any
 from cockpit.sim.api import builtin_rules, errors, metadata, structural
 from cockpit.sim.api.kinds import Kind
 
-
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 

@@ -17,6 +17,7 @@ from cockpit.sim.api.responses import bytes_response, json_response
 from cockpit.sim.api.selectors import matcher
 from cockpit.sim.api.shapes import schema_of
 from cockpit.sim.api.strategic import strategic_merge
+from cockpit.sim.api.structural import unknown_fields
 
 if TYPE_CHECKING:
     from cockpit.sim.store import Cluster
@@ -165,7 +166,7 @@ def _applied(call: Call) -> dict[str, Any]:
     meta["name"] = target.name
     if target.kind.namespaced:
         meta["namespace"] = target.namespace
-    unknown = next(iter(fields.structural.unknown_fields(schema_of(target.kind, target.version), obj, keep=frozenset({"apiVersion", "kind"}))), "")
+    unknown = next(unknown_fields(schema_of(target.kind, target.version), obj, keep=frozenset({"apiVersion", "kind"})), "")
     if unknown and target.kind.builtin:
         where = f"{target.namespace}/{target.name}" if target.namespace else f"/{target.name}"
         typed = f"{target.kind.api_version.rpartition('/')[0]}/{target.version}, Kind={target.kind.kind}"

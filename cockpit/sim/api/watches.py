@@ -66,10 +66,10 @@ class Watch:
             raise errors.bad_request(f'resourceVersion: Invalid value: "{rv}": strconv.ParseUint: parsing "{rv}": invalid syntax')
         if "sendInitialEvents" in query:
             if match != "NotOlderThan":
-                raise _options_invalid("resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+                raise _options_invalid("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
             return self._call.flag("sendInitialEvents")
         if match:
-            raise _options_invalid("resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+            raise _options_invalid("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
         return rv in ("", "0")
 
     async def run(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -186,7 +186,8 @@ class Watch:
             metadata["annotations"] = annotations
         obj = {"kind": self._target.kind.kind, "apiVersion": self._target.api_version, "metadata": metadata}
         if self._form.name == "Table":
-            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": str(rv)}, "columnDefinitions": [], "rows": []}
+            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": str(rv)}, "columnDefinitions": [],
+                   "rows": []}
         elif self._form.name:
             obj = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
         return encode({"type": "BOOKMARK", "object": obj}) + b"\n"
@@ -197,4 +198,4 @@ def _error(error: ApiError) -> bytes:
 
 
 def _options_invalid(why: str) -> ApiError:
-    return ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {why}', {})
+    return ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: {why}', {})
