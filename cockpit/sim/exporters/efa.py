@@ -56,8 +56,8 @@ class EfaDevice:
         values["rdma_write_recv_bytes"] += received
         values["rdma_write_wrs"] += sent / WRITE_BYTES
 
-    def advance(self, now: float, loss: float) -> None:
-        """Move to `now`; `loss` 0-1 is how bad its retransmissions are."""
+    def advance(self, now: float, loss: float) -> float:
+        """Move to `now`; `loss` 0-1 is how bad its retransmissions are. Seconds since it was last moved."""
         seconds, self._then = max(0.0, now - self._then), now
         values = self.values
         values["keep_alive_rcvd"] += seconds
@@ -65,6 +65,7 @@ class EfaDevice:
         values["retrans_bytes"] += RETRANSMITS_PER_SECOND * loss * seconds * PACKET_BYTES
         values["retrans_timeout_events"] += TIMEOUTS_PER_SECOND * loss * seconds
         values["impaired_remote_conn_events"] += IMPAIRED_PER_SECOND * loss * seconds
+        return seconds
 
 
 def text(devices: list[EfaDevice]) -> bytes:

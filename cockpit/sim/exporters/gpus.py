@@ -10,6 +10,7 @@ from cockpit.sim.exporters.gpu_types import GpuType
 
 TENSOR_FULL = 0.44  # tensor pipe share of a rank that computes all the time, as a well tuned training reads
 UTIL_SECONDS, POWER_SECONDS, HEAT_SECONDS, MEMORY_SECONDS = 1.5, 2.5, 18.0, 3.0
+SETTLED_SECONDS = 600.0
 MEMORY_SHARE = 0.62  # of the memory that a training rank takes
 RESERVED_MIB = 626
 WAITING_POWER = 0.30  # share of the power range that a spinning collective draws
@@ -64,6 +65,11 @@ class Gpu:
         self.energy_mj += self.power * seconds * 1000
         self.nvlink += self.tensor * 300_000 * seconds
         self.pcie_tx, self.pcie_rx = self.util * 1.1e9, self.util * 1.9e9
+
+    def settle(self, load: Load, now: float) -> None:
+        """Read as after a long time under a load, which was there before anybody looked."""
+        self.advance(load, now + SETTLED_SECONDS)
+        self._then = now
 
     def _heat(self, load: Load) -> float:
         kind = self.kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import statistics
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from cockpit.sim.kubelet.context import METRICS_PORTS
 SAMPLE = re.compile(rb'^(training_[a-z_]+)(?:\{([^}]*)\})? ([^ \n]+)', re.MULTILINE)
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 TIMEOUT_SECONDS = 1.0
-FORGET_SECONDS = 5.0
+MEASURED_STEPS = 10
 
 
 @dataclass
@@ -30,14 +31,21 @@ class RankReport:
     values: dict[str, float] = field(default_factory=dict)
     heard: float = 0.0  # when it last answered
     moved: float = 0.0  # when its step count last rose
-    compute_share: float = 0.0  # of the wall time between its last two moves
+    compute_share: float = 0.0  # of the time it computed or waited for data; a pause between steps spares this machine and is not counted
     bytes_fresh: float = 0.0  # reduced since last taken
-    fastest_step: float = 0.0  # shortest step seen, the measure of its full speed
+    first_steps: list[float] = field(default_factory=list)  # durations it is measured against
 
     @property
     def step_seconds(self) -> float:
         """Duration of its last step."""
         return self.values.get("training_step_seconds", 0.0)
+
+    @property
+    def speed(self) -> float:
+        """Its speed now against its first steps, at most 1."""
+        if self.step_seconds <= 0 or len(self.first_steps) < MEASURED_STEPS:
+            return 1.0
+        return min(1.0, statistics.median(self.first_steps) / self.step_seconds)
 
     def stalled(self, now: float) -> bool:
         """Whether it trained and stands still now: waiting in a collective, or stopped itself."""
@@ -51,14 +59,18 @@ class RankReport:
         self.bytes_fresh += max(0.0, reduced - before.get("training_bytes_reduced_total", 0.0)) if before else 0.0
         steps, known = values.get("training_steps_total", 0.0), before.get("training_steps_total", 0.0)
         if steps > known:
-            computed = values.get("training_compute_seconds_total", 0.0) - before.get("training_compute_seconds_total", 0.0)
-            wall = now - self.moved if self.moved and known else self.step_seconds * (steps - known)
-            self.compute_share = min(1.0, max(0.0, computed / wall)) if wall > 0 else 0.0
-            self.moved = now
-        elif steps < known:
-            self.moved, self.bytes_fresh = 0.0, 0.0
-        if self.step_seconds > 0:
-            self.fastest_step = min(self.fastest_step or self.step_seconds, self.step_seconds)
+            self._move(before, now)
+        elif steps < known:  # another process took its place
+            self.moved, self.bytes_fresh, self.first_steps = 0.0, 0.0, []
+
+    def _move(self, before: dict[str, float], now: float) -> None:
+        computed, waited = (
+            self.values.get(name, 0.0) - before.get(name, 0.0) for name in ("training_compute_seconds_total", "training_data_seconds_total")
+        )
+        self.compute_share = min(1.0, max(0.0, computed / (computed + waited))) if computed + waited > 0 else 0.0
+        self.moved = now
+        if self.step_seconds > 0 and len(self.first_steps) < MEASURED_STEPS:
+            self.first_steps.append(self.step_seconds)
 
 
 def parse(text: bytes) -> tuple[dict[str, float], dict[str, str]]:

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cockpit.sim import instance_types
 from cockpit.sim.exporters import dcgm, efa, karpenter
 from cockpit.sim.exporters.efa import EfaDevice
 from cockpit.sim.exporters.gpu_types import gpu_type
 from cockpit.sim.exporters.gpus import Gpu, Load
+from cockpit.sim.exporters.scenery import Scenery
 from cockpit.sim.exporters.scraping import RankReport, RankReports
 from cockpit.sim.faults.queries import GpuFault, capacity_blocked, efa_faults, gpu_faults
 from cockpit.sim.kubelet import Kubelet
@@ -21,13 +23,14 @@ SAMPLE_SECONDS = 1.0
 
 
 class Exporters:
-    """GPUs and EFA devices of all nodes; `offerings` are the instance types for sale."""
+    """GPUs and EFA devices of all nodes; `offerings` are the instance types for sale, the practice cluster's own when not told."""
 
-    def __init__(self, cluster: Any, offerings: Iterable[karpenter.Offering] = ()) -> None:
+    def __init__(self, cluster: Any, offerings: Iterable[karpenter.Offering] | None = None) -> None:
         self.cluster = cluster
-        self.offerings = tuple(offerings)
+        self.offerings = tuple(instance_types.offerings() if offerings is None else offerings)
         self.reports = RankReports()
         self.kubelet: Kubelet | None = None
+        self._scenery = Scenery(cluster)
         self._gpus: dict[str, list[Gpu]] = {}
         self._devices: dict[str, list[EfaDevice]] = {}
 
@@ -99,8 +102,12 @@ class Exporters:
         labels, capacity = self._node(node)
         wanted = int(quantity(capacity.get(GPU)))
         known = self._gpus.setdefault(node, [])
+        scene = self._scenery.on(node)
         while len(known) < wanted:
-            known.append(Gpu(gpu_type(labels), f"{node}/{len(known)}", time.monotonic()))
+            gpu = Gpu(gpu_type(labels), f"{node}/{len(known)}", time.monotonic())
+            if scene is not None:
+                gpu.settle(scene.load(len(known), 1.0), time.monotonic())
+            known.append(gpu)
         return known[:wanted]
 
     def _efa_of(self, node: str) -> list[EfaDevice]:
@@ -110,36 +117,42 @@ class Exporters:
             known = self._devices[node] = [EfaDevice(name, time.monotonic()) for name in efa.device_names(wanted)]
         return known
 
+    def _held(self, node: str) -> dict[int, Holder]:
+        """GPU index -> container that holds it."""
+        scene = self._scenery.on(node)
+        if scene is not None:
+            return {index: holder for index in range(scene.gpus) if (holder := scene.holder(index))}
+        return self.kubelet.gpus(node) if self.kubelet else {}
+
     def _advance(self, node: str) -> None:
         now = time.monotonic()
-        held = self.kubelet.gpus(node) if self.kubelet else {}
+        scene, held = self._scenery.on(node), self._held(node)
         faults = gpu_faults(self.cluster, node)
         for index, gpu in enumerate(self._gpus_of(node)):
-            gpu.advance(self._load(held.get(index), index, faults, now), now)
+            throttle = _throttle(faults, index)
+            gpu.advance(scene.load(index, throttle) if scene else self._load(held.get(index), throttle, now), now)
         losses = efa_faults(self.cluster, node)
-        for device in self._efa_of(node):
+        for index, device in enumerate(self._efa_of(node)):
             loss = max((1 - fault.factor for fault in losses if fault.device in (None, device.name)), default=0.0)
-            device.advance(now, loss)
+            seconds = device.advance(now, loss)
+            if scene is not None and index < scene.efa_devices:
+                device.carry(scene.sent_bytes_per_second * seconds, scene.sent_bytes_per_second * seconds)
 
-    def _load(self, holder: Holder | None, index: int, faults: list[GpuFault], now: float) -> Load:
-        throttles = [fault.factor for fault in faults if fault.kind == "throttle" and fault.gpu in (None, index)]
-        throttle = min(throttles, default=1.0)
+    def _load(self, holder: Holder | None, throttle: float, now: float) -> Load:
         report = self.reports.on(holder.uid, holder.place) if holder else None
         if report is None:
             return Load(throttle=throttle)
         if report.stalled(now):
             answers = now - report.heard < 3 * SAMPLE_SECONDS
             return Load(held=True, waiting=answers, throttle=throttle)
-        speed = report.fastest_step / report.step_seconds if report.step_seconds > 0 else 1.0
-        return Load(held=True, compute=report.compute_share, speed=max(0.05, min(1.0, speed)), throttle=throttle)
+        return Load(held=True, compute=report.compute_share, speed=report.speed, throttle=throttle)
 
     # -- texts -----------------------------------------------------------------------------------------------------------
 
     def dcgm_text(self, node: str) -> bytes:
         """dcgm-exporter's page for a node."""
         self._advance(node)
-        held = self.kubelet.gpus(node) if self.kubelet else {}
-        faults = gpu_faults(self.cluster, node)
+        held, faults = self._held(node), gpu_faults(self.cluster, node)
         gpus = [
             (dcgm.identity(node, index, gpu_uuid(node, index), gpu, _holder(held.get(index))), gpu)
             for index, gpu in enumerate(self._gpus_of(node))
@@ -159,6 +172,10 @@ class Exporters:
             return capacity_blocked(self.cluster, instance_type, zone, capacity_type)
 
         return karpenter.text(self.offerings, blocked, self.cluster.list("nodepools.karpenter.sh"))
+
+
+def _throttle(faults: list[GpuFault], index: int) -> float:
+    return min((fault.factor for fault in faults if fault.kind == "throttle" and fault.gpu in (None, index)), default=1.0)
 
 
 def _holder(holder: Holder | None) -> dict[str, str]:

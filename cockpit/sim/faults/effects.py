@@ -45,6 +45,11 @@ class Effect:
     def end(self) -> None:
         """Heal."""
 
+    def expire(self) -> str:
+        """Its time is over; what that means, in words."""
+        self.end()
+        return f"ended after {self.seconds:g} s"
+
     def node(self) -> dict[str, Any]:
         """The target node."""
         name = self.target.get("node")

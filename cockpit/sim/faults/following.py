@@ -68,15 +68,20 @@ class Faults:
             return
         self._effects[uid] = effect
         self._set(fault, "Active", message, **effect.place)
-        seconds = effect.seconds
-        if seconds is not None:
-            self._timers[uid] = asyncio.get_running_loop().call_later(seconds, self._expired, fault, seconds)
+        if effect.seconds is not None:
+            self._timers[uid] = asyncio.get_running_loop().call_later(effect.seconds, self._expired, fault)
 
-    def _expired(self, fault: dict[str, Any], seconds: float) -> None:
-        if self.cluster.find(RESOURCE, None, fault["metadata"]["name"]) is not None:
-            self._set(fault, "Done", f"ended after {seconds:g} s")
-            self.cluster.event(fault, "FaultEnded", f"SIMULATED: ended after {seconds:g} s", component=COMPONENT)
-        self._heal(fault["metadata"]["uid"])
+    def _expired(self, fault: dict[str, Any]) -> None:
+        uid = fault["metadata"]["uid"]
+        self._timers.pop(uid, None)
+        effect = self._effects.pop(uid)
+        if self.cluster.find(RESOURCE, None, fault["metadata"]["name"]) is None:
+            effect.end()
+            return
+        self._set(fault, "Done", "its time is over")  # queries of what is active must not see it any more when it heals
+        message = effect.expire()
+        self._set(fault, "Done", message)
+        self.cluster.event(fault, "FaultEnded", f"SIMULATED: {message}", component=COMPONENT)
 
     def _heal(self, uid: str) -> None:
         timer = self._timers.pop(uid, None)

@@ -15,7 +15,11 @@ from cockpit.sim.kubelet.quantities import quantity
 FATAL_XIDS = frozenset({46, 48, 54, 62, 63, 64, 74, 79, 95, 109, 110, 119, 120, 136, 140, 142, 143, 151, 155, 156, 158})
 FALLEN_OFF_THE_BUS = 79
 HEALTH = "AcceleratedHardwareReady"
-HEALTHY = {"status": "True", "reason": "AcceleratedHardwareIsReady", "message": "Monitoring for the AcceleratedHardware system is active"}
+HEALTHY = {
+    "status": "True",
+    "reason": "NvidiaAcceleratedHardwareIsReady",
+    "message": "Monitoring for the Nvidia AcceleratedHardware system is active",
+}
 AGENT = "eks-node-monitoring-agent"
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from cockpit.sim.faults.effects import Effect
 from cockpit.sim.faults.queries import node_down
-from cockpit.sim.kubelet import processes, ranks
+from cockpit.sim.kubelet import ranks
 
 SPOT_NOTICE_SECONDS = 120.0
 
@@ -28,37 +26,39 @@ class NodeNotReady(Effect):
 
 
 class SpotInterruption(Effect):
-    """The two-minute notice: Karpenter deletes the NodeClaim, and the instance is gone when the time is over."""
+    """The two-minute notice: Karpenter's interruption controller acts on it, and the instance is gone when the time is over."""
 
-    _timer: asyncio.TimerHandle | None = None
+    @property
+    def notice_seconds(self) -> float:
+        """Time from notice to the end of the instance."""
+        return SPOT_NOTICE_SECONDS * self.kubelet.machine.pace
+
+    @property
+    def seconds(self) -> float | None:
+        """The notice, or less: a notice taken back before its time leaves the instance alone."""
+        return min(super().seconds or self.notice_seconds, self.notice_seconds)
 
     def start(self) -> str:
         node = self.node()
         name = node["metadata"]["name"]
-        self.cluster.event(node, "SpotInterrupted", "Spot interruption warning was triggered", type="Warning", component="karpenter")
         claims = [c for c in self.cluster.list("nodeclaims.karpenter.sh") if (c.get("status") or {}).get("nodeName") == name]
-        for claim in claims:
-            self.cluster.event(claim, "SpotInterrupted", "Spot interruption warning was triggered", type="Warning", component="karpenter")
-            if not claim["metadata"].get("deletionTimestamp"):
-                self.cluster.delete("nodeclaims.karpenter.sh", None, claim["metadata"]["name"])
-        notice = SPOT_NOTICE_SECONDS * self.kubelet.machine.pace
-        self._timer = asyncio.get_running_loop().call_later(notice, self._reclaim)
-        return f"node {name} will be reclaimed in {notice:g} s"
+        said = "Spot interruption warning was triggered"
+        for involved in (node, *claims):
+            self.cluster.event(involved, "SpotInterrupted", said, type="Warning", component="karpenter")
+        return f"node {name} will be reclaimed in {self.notice_seconds:g} s"
 
-    def _reclaim(self) -> None:
+    def expire(self) -> str:
         """The instance is gone: whatever still runs on it dies, and the node object with its finalizers goes."""
+        if self.seconds != self.notice_seconds:
+            return f"taken back after {self.seconds:g} s"
         name = self.place["node"]
         for run in self.kubelet.runs_on(name):
-            processes.kill_marked(run.context.uid)
+            run.lose()
         if self.cluster.find("nodes", None, name) is not None:
             self.cluster.patch("nodes", None, name, {"metadata": {"finalizers": None}})
         if self.cluster.find("nodes", None, name) is not None:
             self.cluster.delete("nodes", None, name)
-
-    def end(self) -> None:
-        """A notice that is taken back before its time leaves the instance alone; what Karpenter began goes on."""
-        if self._timer is not None:
-            self._timer.cancel()
+        return f"node {name} is gone"
 
 
 class EfaRetransmit(Effect):

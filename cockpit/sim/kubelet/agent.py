@@ -65,24 +65,30 @@ class Kubelet:
         self._nodes_up: dict[str, asyncio.Event] = {}
         self._ready: dict[str, dict[str, dict[str, Any]]] = {}  # namespace -> uid -> ready pod
         self._chores: set[asyncio.Task[Any]] = set()
-        self._memory = MemoryLimits(self)
+        self.memory = MemoryLimits(self)
         self._proxy = PodProxy(self)
+        self._prepared = False
         self._stopped = False
         exporters.attach(self)
 
     # -- running ---------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Clear what an earlier run left, then follow pods until cancelled; runs the exporters' sampling too."""
-        self.prepare()
+        """Clear what an earlier practice cluster left, then follow pods until cancelled; runs the exporters' sampling too.
+
+        Run again after a failure, it goes on with the pods it has.
+        """
+        if not self._prepared:
+            self.prepare()
         subscription = self.cluster.subscribe("pods", "persistentvolumeclaims")
-        self._chore(self.exporters.run())
-        self._chore(self._memory.run())
+        beside = [self._chore(self.exporters.run()), self._chore(self.memory.run())]
         try:
             async for event in subscription:
                 self._follow(event)
         finally:
             subscription.close()
+            for chore in beside:
+                chore.cancel()
 
     def prepare(self) -> int:
         """Kill recorded orphans and empty the pods folder; how many processes were killed. The store begins anew, so pods do too."""
@@ -93,6 +99,7 @@ class Kubelet:
         self.machine.records.mkdir()
         names.install_shims(self.machine.shims)
         processes.adopt_orphans()
+        self._prepared = True
         return killed
 
     async def stop(self) -> None:
@@ -110,10 +117,11 @@ class Kubelet:
         await self._proxy.close()
         processes.reap()
 
-    def _chore(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _chore(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._chores.add(task)
         task.add_done_callback(self._chore_done)
+        return task
 
     def _chore_done(self, task: asyncio.Task[Any]) -> None:
         self._chores.discard(task)
@@ -149,8 +157,15 @@ class Kubelet:
                 run.delete(30 if grace is None else grace)
             elif self.cluster.find("pods", metadata["namespace"], metadata["name"]) is not None:
                 self.cluster.delete("pods", metadata["namespace"], metadata["name"], grace_seconds=0)
-        elif run is None and not is_static(pod) and (pod.get("status") or {}).get("phase", "Pending") == "Pending":
+        elif run is None and not is_static(pod) and self._unstarted(pod):
             self._begin(pod)
+
+    def _unstarted(self, pod: dict[str, Any]) -> bool:
+        """Whether nothing was begun for a pod; asked of the store, since an event may tell of the past."""
+        metadata = pod["metadata"]
+        now = self.cluster.find("pods", metadata["namespace"], metadata["name"])
+        same = now is not None and now["metadata"]["uid"] == metadata["uid"]
+        return same and (now.get("status") or {}).get("phase", "Pending") == "Pending"
 
     def _begin(self, pod: dict[str, Any]) -> None:
         metadata = pod["metadata"]
@@ -170,6 +185,7 @@ class Kubelet:
         self._set_ready(pod, False)
         run = self.runs.pop(pod["metadata"]["uid"], None)
         if run is not None:
+            run.lose()
             self._chore(self._clear(run))
 
     async def _clear(self, run: PodRun) -> None:
@@ -210,9 +226,10 @@ class Kubelet:
         if run is None or container_run is None:
             return None
         newest = container_run.state.restart_count
-        attempts = [n for n in (newest, newest - 1) if n >= 0 and run.context.log_path(container, n).exists()]
-        wanted = [n for n in attempts if n < newest] if previous else attempts
-        return run.context.log_path(container, wanted[0]) if wanted else None
+        waiting = "waiting" in container_run.state.state  # between two attempts the last one is the previous one too
+        wanted = [newest, newest - 1] if waiting or not previous else [newest - 1]
+        paths = [run.context.log_path(container, attempt) for attempt in wanted]
+        return next((path for path in paths if path.exists()), None)
 
     async def proxy(self, namespace: str, pod: str, port: int | str, method: str, path: str, body: bytes = b"") -> Answer:
         """Answer a request to a pod's port: status, headers, body; a Status body says why when nothing answers."""

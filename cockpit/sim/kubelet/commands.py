@@ -12,7 +12,7 @@ from typing import Any
 from cockpit.sim.kubelet.context import METRICS_PORTS, PodContext
 from cockpit.sim.kubelet.devices import GPU, gpu_uuid
 from cockpit.sim.kubelet.environment import environment, expand
-from cockpit.sim.kubelet.mounts import Mounts
+from cockpit.sim.kubelet.mounts import Mounts, show
 from cockpit.sim.kubelet.rendezvous import meet, meet_word, meet_words
 from cockpit.sim.kubelet.volumes import mount_folders
 
@@ -64,12 +64,13 @@ def _mounted(context: PodContext, container: dict[str, Any], env: dict[str, str]
     """The container's mounts, its working directory among them, and the folder to start in."""
     folders = mount_folders(container, context.volumes, env)
     root = folder / "root"
+    parents = show(folders, root)
     work = container.get("workingDir")
     if not work or work.strip("/") == "":
-        return Mounts(folders), root
+        return Mounts(folders, parents), root
     cwd = Mounts(folders).resolve(work, root)
     cwd.mkdir(parents=True, exist_ok=True)
-    return Mounts({work: cwd} | folders), cwd
+    return Mounts({work: cwd} | folders, parents), cwd
 
 
 def _ported(context: PodContext, container: dict[str, Any], given: dict[str, str]) -> dict[str, str]:

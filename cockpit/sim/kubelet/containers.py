@@ -19,7 +19,7 @@ from cockpit.sim.kubelet.statuses import ContainerState, terminated
 
 BACKOFF_SECONDS, BACKOFF_LIMIT_SECONDS = 10.0, 300.0
 BACKOFF_RESET_SECONDS = 600.0  # a container that ran this long starts anew without delay
-READ_BYTES = 64 * 1024
+READ_BYTES = 16 * 1024  # at a time, so that a container that prints without end does not hold up the others
 START_ERROR = 128
 
 
@@ -101,11 +101,16 @@ class ContainerRun:
             return self._start_error(str(prepared))
         context, name, attempt = self.context, self.spec["name"], self.state.restart_count
         self.log = CriLog(context.log_path(name, attempt))
-        context.log_path(name, attempt - 2).unlink(missing_ok=True)
+        for old in context.log_path(name, attempt).parent.glob(f"{attempt - 2}.log*"):
+            old.unlink()
         if prepared.idle:
             self.log.line(f"SIMULATED: the entrypoint of image {self.spec['image']} is not known here; idling")
         mark = f"{context.uid}/{name}/{attempt}"
-        self.process, stdout, stderr = processes.start(prepared.command, prepared.env, prepared.cwd, mark, context.machine.records)
+        try:
+            self.process, stdout, stderr = processes.start(prepared.command, prepared.env, prepared.cwd, mark, context.machine.records)
+        except OSError as error:  # too long an environment, no more descriptors
+            self.log.close()
+            return self._start_error(f"failed to create containerd task: {error.strerror}")
         started_at = context.machine.cluster.now()
         self.state.state = {"running": {"startedAt": started_at}}
         self.started.set()

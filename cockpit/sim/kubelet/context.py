@@ -107,13 +107,15 @@ class PodContext:
         stop = asyncio.ensure_future(self.stopping.wait())
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise Stopped
+            if self.stopping.is_set():
+                raise Stopped
+            return task.result()
         finally:
             stop.cancel()
             if not task.done():
                 task.cancel()
+            elif not task.cancelled():
+                task.exception()  # seen, even when nobody wants the result any more
 
     async def pause(self, seconds: float) -> None:
         """Sleep, or raise Stopped."""

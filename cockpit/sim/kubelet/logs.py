@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import lru_cache
 from pathlib import Path
 
 PARTIAL_BYTES = 16 * 1024  # containerd cuts a longer line into P records
@@ -13,7 +14,12 @@ ROTATE_BYTES = 16 * 1024 * 1024  # then the file becomes FILE.1 and a new one st
 def rfc3339_nano(nanoseconds: int) -> str:
     """UTC time with nine decimals, as the container runtime writes it."""
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
+    return f"{_whole(seconds)}.{fraction:09d}Z"
+
+
+@lru_cache(maxsize=4)
+def _whole(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class CriLog:
@@ -22,7 +28,7 @@ class CriLog:
     def __init__(self, path: Path, rotate_bytes: int = ROTATE_BYTES) -> None:
         self.path = path
         self.rotate_bytes = rotate_bytes
-        self._pending = {"stdout": bytearray(), "stderr": bytearray()}
+        self._pending = {"stdout": b"", "stderr": b""}
         self._last = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -30,20 +36,20 @@ class CriLog:
 
     def feed(self, stream: str, chunk: bytes) -> None:
         """Take bytes a container wrote on `stream` and write the lines they complete."""
-        pending = self._pending[stream]
-        pending += chunk
-        records = bytearray()
+        data = self._pending[stream] + chunk
+        records, start = [], 0
         while True:
-            newline = pending.find(b"\n", 0, PARTIAL_BYTES + 1)
+            newline = data.find(b"\n", start, start + PARTIAL_BYTES + 1)
             if newline >= 0:
-                records += self._record(stream, b"F", bytes(pending[:newline]))
-                del pending[: newline + 1]
-            elif len(pending) > PARTIAL_BYTES:
-                records += self._record(stream, b"P", bytes(pending[:PARTIAL_BYTES]))
-                del pending[:PARTIAL_BYTES]
+                records.append(self._record(stream, b"F", data[start:newline]))
+                start = newline + 1
+            elif len(data) - start > PARTIAL_BYTES:
+                records.append(self._record(stream, b"P", data[start : start + PARTIAL_BYTES]))
+                start += PARTIAL_BYTES
             else:
                 break
-        self._write(bytes(records))
+        self._pending[stream] = data[start:]
+        self._write(b"".join(records))
 
     def line(self, text: str, stream: str = "stdout") -> None:
         """Write one line of our own, after whatever the container has completed."""
@@ -53,10 +59,10 @@ class CriLog:
         """Write what never got its newline, and close; idempotent."""
         if self._file < 0:
             return
-        for stream, pending in self._pending.items():
+        for stream, pending in list(self._pending.items()):
             if pending:
-                self._write(self._record(stream, b"F", bytes(pending)))
-                pending.clear()
+                self._write(self._record(stream, b"F", pending))
+                self._pending[stream] = b""
         os.close(self._file)
         self._file = -1
 

@@ -20,6 +20,11 @@ class LoopbackPorts:
         self._taken: set[int] = set()
         self._choice = random.Random()
 
+    @property
+    def in_use(self) -> frozenset[int]:
+        """Ports given out now."""
+        return frozenset(self._taken)
+
     def take(self, count: int = 1) -> int:
         """The first of `count` consecutive free ports; OSError when none are left."""
         for _ in range(500):

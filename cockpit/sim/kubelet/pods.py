@@ -16,7 +16,7 @@ from cockpit.sim.kubelet.context import METRICS_PORTS, Machine, PodContext, Stop
 from cockpit.sim.kubelet.devices import DevicesUnavailable
 from cockpit.sim.kubelet.rendezvous import job_key
 from cockpit.sim.kubelet.statuses import ContainerState, Facts, conditions, merged, phase
-from cockpit.sim.kubelet.volumes import MountError, materialise
+from cockpit.sim.kubelet.volumes import MountError, bind_claims, materialise
 
 DEFAULT_GRACE_SECONDS = 30
 
@@ -110,6 +110,7 @@ class PodRun:
                 context.volumes = materialise(
                     context.machine.cluster, context.pod, context.folder / "volumes", context.machine.claims, context.address
                 )
+                bind_claims(context.machine.cluster, context.pod)
                 return
             except MountError as error:
                 context.event("FailedMount", str(error), warning=True)
@@ -173,10 +174,14 @@ class PodRun:
         if self._delete:
             self._remove()
 
-    async def kill(self) -> None:
-        """SIGKILL everything of the pod and wait until it is gone."""
+    def lose(self) -> None:
+        """SIGKILL everything at once: the machine is gone, and nothing of the pod starts again."""
         self.context.stopping.set()
         processes.kill_marked(self.context.uid)
+
+    async def kill(self) -> None:
+        """SIGKILL everything of the pod and wait until it is gone."""
+        self.lose()
         if self.task is not None:
             await asyncio.wait([self.task])
         shutil.rmtree(self.context.folder / "volumes", ignore_errors=True)

@@ -36,6 +36,11 @@ class Found:
     environ: Mapping[str, str]
 
     @property
+    def uid(self) -> str:
+        """Uid of its pod."""
+        return self.mark.partition("/")[0]
+
+    @property
     def rank(self) -> int | None:
         """Global rank when this is a rank of a distributed job (torchrun sets RANK and LOCAL_RANK in its workers)."""
         text = self.environ.get("RANK", "") if "LOCAL_RANK" in self.environ else ""
@@ -203,7 +208,7 @@ def kill_recorded(records: Path) -> int:
         except (json.JSONDecodeError, FileNotFoundError):
             record = {}
         pid, mark = record.get("pid"), record.get("mark")
-        if pid and record.get("start_ticks") is not None and start_ticks(pid) == record["start_ticks"]:
+        if pid and record.get("start_ticks") == start_ticks(pid) and state_of(pid) not in (None, "Z"):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
                 killed += 1

@@ -18,13 +18,18 @@ def job_runs(kubelet: Kubelet, namespace: str, job: str) -> list[PodRun]:
     return [run for run in runs if run.key[1] == job or (run.context.job is not None and run.context.job.job == job)]
 
 
+def living(runs: list[PodRun]) -> list[Found]:
+    """Every process of these pods, oldest first, in one look at /proc."""
+    uids = {run.context.uid for run in runs}
+    return [process for process in processes.find("") if process.uid in uids] if uids else []
+
+
 def job_ranks(kubelet: Kubelet, namespace: str, job: str) -> dict[int, list[Found]]:
     """Global rank -> its processes, the rank itself first and its children after it."""
     ranks: dict[int, list[Found]] = {}
-    for run in job_runs(kubelet, namespace, job):
-        for process in processes.find(run.context.uid):
-            if process.rank is not None:
-                ranks.setdefault(process.rank, []).append(process)
+    for process in living(job_runs(kubelet, namespace, job)):
+        if process.rank is not None:
+            ranks.setdefault(process.rank, []).append(process)
     return ranks
 
 
@@ -35,15 +40,12 @@ def rank_pids(kubelet: Kubelet, namespace: str, job: str, rank: int) -> list[int
 
 def node_pids(kubelet: Kubelet, node: str) -> list[int]:
     """Every process of every pod on a node."""
-    return [process.pid for run in kubelet.runs_on(node) for process in processes.find(run.context.uid)]
+    return [process.pid for process in living(kubelet.runs_on(node))]
 
 
 def node_ranks(kubelet: Kubelet, node: str, gpu: int | None = None) -> list[Found]:
     """Rank processes on a node, or only those that drive one GPU; without torchrun ranks, the GPU's whole container."""
-    found = []
-    for run in kubelet.runs_on(node):
-        if not run.context.stopping.is_set():
-            found += processes.find(run.context.uid)
+    found = living([run for run in kubelet.runs_on(node) if not run.context.stopping.is_set()])
     if gpu is None:
         return [process for process in found if process.rank is not None]
     holder = kubelet.gpus(node).get(gpu)

@@ -15,7 +15,7 @@ ATTEMPT = "jobset.sigs.k8s.io/restart-attempt"
 ADDRESSES = ("MASTER_ADDR", "PET_MASTER_ADDR")
 PORTS = ("MASTER_PORT", "PET_MASTER_PORT")
 ENDPOINT = "PET_RDZV_ENDPOINT"
-LOCALHOSTS = ("localhost", "127.0.0.1")
+ADDRESS_OPTION = r"--(?:master[-_]addr|rdzv[-_]endpoint)"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def meet_word(word: str, job: str, port: int) -> str:
     """A command word with the job's rendezvous written out (`--rdzv_endpoint=job-worker-0:23456`) turned to loopback and `port`."""
     numbered = rf"{re.escape(job)}-(?:master|worker|node|launcher)-\d+(?:-\d+)*(?:\.[a-z0-9.-]*[a-z0-9])?"
     word = re.sub(rf"(?<![\w.-]){numbered}:\d+", f"127.0.0.1:{port}", word)
-    word = re.sub(rf"(?<![\w.-]){numbered}(?![\w.-])", "127.0.0.1", word)
+    word = re.sub(rf"({ADDRESS_OPTION}[= ]){numbered}(?![\w.-])", r"\g<1>127.0.0.1", word)
     return re.sub(r"(--(?:master|rdzv)[-_]port=)\d+", rf"\g<1>{port}", word)
 
 
@@ -101,4 +101,6 @@ def meet_words(words: list[str], job: str, port: int) -> list[str]:
     for index, word in enumerate(met[:-1]):
         if re.fullmatch(r"--(?:master|rdzv)[-_]port", word) and met[index + 1].isdigit():
             met[index + 1] = str(port)
+        elif re.fullmatch(ADDRESS_OPTION, word):
+            met[index + 1] = meet_word(f"{word} {met[index + 1]}", job, port).partition(" ")[2]
     return met

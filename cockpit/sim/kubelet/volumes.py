@@ -52,6 +52,19 @@ def _claim(cluster: Reader, pod: dict[str, Any], name: str, claims: Path) -> Pat
     return place
 
 
+def bind_claims(cluster: Any, pod: dict[str, Any]) -> None:
+    """Mark the claims a pod uses as Bound, as a provisioner that waits for the first consumer does."""
+    namespace = pod["metadata"]["namespace"]
+    for volume in pod["spec"].get("volumes") or []:
+        name = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        claim = cluster.find("persistentvolumeclaims", namespace, name) if name else None
+        if claim is not None and (claim.get("status") or {}).get("phase") != "Bound":
+            spec = claim["spec"]
+            capacity = (spec.get("resources") or {}).get("requests") or {}
+            status = {"phase": "Bound", "accessModes": spec.get("accessModes") or [], "capacity": capacity}
+            cluster.patch("persistentvolumeclaims", namespace, name, {"status": status}, subresource="status")
+
+
 def claim_folder(claims: Path, namespace: str, name: str) -> Path:
     """The folder of a PersistentVolumeClaim."""
     return claims / namespace / name
