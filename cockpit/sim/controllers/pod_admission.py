@@ -43,8 +43,9 @@ def refuse_bad_quantities(verb: str, obj: Object, old: Object | None) -> None:
             thousandths(value)
         except ValueError as error:
             kind = obj.get("kind") or "object"
-            message = f'{kind} in version "{obj.get("apiVersion") or "v1"}" cannot be handled as a {kind}: quantities must match the regular '
-            raise ApiError(400, "BadRequest", f"{message}expression {PATTERN}", {}) from error
+            version = obj.get("apiVersion") or "v1"
+            message = f'{kind} in version "{version}" cannot be handled as a {kind}: quantities must match the regular expression {PATTERN}'
+            raise ApiError(400, "BadRequest", message, {}) from error
 
 
 def _quantities(value: Any) -> Iterator[Any]:
