@@ -109,7 +109,13 @@ def test_a_replica_keeps_what_its_owner_set() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "resources", "number"),
-    [(None, {"cpu": "6"}, "6"), ("auto", {"cpu": "6", GPU: 8}, "auto"), (2, {"cpu": "6"}, "2"), ("cpu", {"cpu": "4", GPU: 8}, "4"), (None, {}, "1")],
+    [
+        (None, {"cpu": "6"}, "6"),
+        ("auto", {"cpu": "6", GPU: 8}, "auto"),
+        (2, {"cpu": "6"}, "2"),
+        ("cpu", {"cpu": "4", GPU: 8}, "4"),
+        (None, {}, "1"),
+    ],
 )
 def test_processes_per_node(asked: Any, resources: dict[str, Any], number: str) -> None:
     trainjob = {"spec": {"trainer": {"numProcPerNode": asked}}}
@@ -131,7 +137,13 @@ def test_a_second_flavor_is_taken_when_the_first_is_full() -> None:
 
 @pytest.mark.parametrize(
     ("spec", "allowed"),
-    [({"minAvailable": 2}, 1), ({"minAvailable": "50%"}, 1), ({"maxUnavailable": 1}, 1), ({"maxUnavailable": 0}, 0), ({"maxUnavailable": "100%"}, 3)],
+    [
+        ({"minAvailable": 2}, 1),
+        ({"minAvailable": "50%"}, 1),
+        ({"maxUnavailable": 1}, 1),
+        ({"maxUnavailable": 0}, 0),
+        ({"maxUnavailable": "100%"}, 3),
+    ],
 )
 def test_disruptions_allowed(spec: dict[str, Any], allowed: int) -> None:
     assert budget_status(spec, 3, 3)["disruptionsAllowed"] == allowed
