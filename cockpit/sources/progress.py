@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from cockpit.errors import CockpitError, Forbidden, Invalid
+from cockpit.errors import CockpitError, Invalid, NotFound
 from cockpit.model import Job, JobKey, Pod
 from cockpit.snapshot import Snapshot
 from cockpit.sources.steplines import Steps
@@ -66,11 +66,12 @@ class Logs:
             store.apply(Synced(self.name))
 
     def _due(self, picture: Snapshot) -> Iterable[Job]:
-        """The newest running jobs, and those that have ended since they were read last."""
+        """The newest running jobs, and the newest of those that have ended and whose last lines are not read yet."""
         jobs = sorted(picture.jobs.values(), key=lambda job: job.created or 0.0, reverse=True)
-        running = [job for job in jobs if job.finished is None and not picture.phase_of(job).over]
-        ended = [job for job in jobs if job.key in self._readings and not self._readings[job.key].over and job not in running]
-        return [*ended, *running[:JOBS_READ]]
+        running = {job.key: job for job in jobs if job.finished is None and not picture.phase_of(job).over}
+        read = {key for key, reading in self._readings.items() if reading.over}
+        ended = [job for job in jobs if job.key not in running and job.key not in read]
+        return [*ended[:JOBS_READ], *list(running.values())[:JOBS_READ]]
 
     def _read(self, kube: Any, store: Store, job: Job, pod: Pod) -> CockpitError | None:
         if pod.phase == "Pending" or pod.state in ("ContainerCreating", "PodInitializing"):
@@ -82,8 +83,9 @@ class Logs:
         over, began = job.finished is not None, time.time()
         try:
             self._learn(kube, job, pod, reading)
-        except (Forbidden, Invalid) as error:
-            return error if isinstance(error, Forbidden) else None
+        except (Invalid, NotFound):
+            reading.over = over
+            return None
         except CockpitError as error:
             return error
         reading.asked_at, reading.over = began, over
