@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
-from actions.core.apply import apply
 from cockpit import output
 from cockpit.errors import ActionFailed, CockpitError, Disabled, NotServed, Refused, TimedOut
 from cockpit.flags import Asked
@@ -233,6 +232,8 @@ def _confirm(call: Call, plan: Plan) -> None:
 
 
 def _apply(call: Call, plan: Plan) -> None:
+    from actions.core.apply import apply
+
     params = plan.params or call.params
     applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
     call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
