@@ -1,0 +1,128 @@
+"""The flags every training program takes, read and checked before anything else starts."""
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import NoReturn
+
+import torch
+
+from training.model import PRESETS
+
+BAD_FLAGS = 2  # exit code
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line asked for; None means the preset decides."""
+
+    model: str
+    steps: int
+    seed: int
+    batch: int  # sequences this rank takes a step
+    lr: float | None
+    warmup: int | None
+    clip: float
+    step_pause_seconds: float
+    device: str
+    precision: str
+    compile: bool
+    log_json: str | None
+    metrics_port: int | None
+    timeout_seconds: float
+    grace_seconds: float
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, on rank 0 alone, with the nearest flag where one is close."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: "):
+            message += nearest(message.removeprefix("unrecognized arguments: ").split("=")[0].split()[0], self._option_string_actions)
+        refuse(f"{self.prog}: {message}")
+
+
+def refuse(line: str, speaks: bool | None = None) -> NoReturn:
+    """End this rank with exit code 2; rank 0 says why, or whichever rank `speaks`."""
+    if os.environ.get("RANK", "0") == "0" if speaks is None else speaks:
+        print(f"error: {line}", file=sys.stderr, flush=True)
+    sys.exit(BAD_FLAGS)
+
+
+def nearest(word: str, valid: Sequence[str] | dict[str, argparse.Action]) -> str:
+    """`; did you mean X?`, or nothing when no valid word is close."""
+    close = get_close_matches(word, list(valid), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def one_of(valid: Sequence[str]) -> Callable[[str], str]:
+    """An argparse type that accepts the valid words and names the nearest one otherwise."""
+
+    def choice(text: str) -> str:
+        if text in valid:
+            return text
+        raise argparse.ArgumentTypeError(f"unknown value {text!r}{nearest(text, valid)} (valid: {', '.join(valid)})")
+
+    return choice
+
+
+def number(kind: type[int] | type[float], low: float, high: float = math.inf) -> Callable[[str], float]:
+    """An argparse type for a finite int or float with low <= value <= high."""
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {'a whole number' if kind is int else 'a number'}") from None
+        if not low <= value <= high or math.isinf(value):
+            span = f"from {low:g} to {high:g}" if high < math.inf else f"of at least {low:g}"
+            raise argparse.ArgumentTypeError(f"{text} is out of range: it takes a number {span}")
+        return value
+
+    return parse
+
+
+def read_options(strategy: str, argv: Sequence[str]) -> Options:
+    """Options of `python -m training.<strategy>`; a wrong flag is one line on rank 0's stderr and exit code 2."""
+    parser = Parser(prog=f"training.{strategy}", allow_abbrev=False)
+    flag, seconds = parser.add_argument, number(float, 0)
+    flag("--model", type=one_of(tuple(PRESETS)), default="tiny", metavar="PRESET", help=f"{', '.join(PRESETS)} (default tiny)")
+    flag("--steps", type=number(int, 1), default=50, metavar="N", help="optimizer steps (default 50)")
+    flag("--seed", type=number(int, -(2**63), 2**63 - 1), default=0, metavar="S", help="of weights and data (default 0)")
+    flag("--global-batch", type=number(int, 1), metavar="N", help="sequences a step over all ranks (default: the preset's, times ranks)")
+    flag("--lr", type=number(float, 0), metavar="RATE", help="peak learning rate (default: the preset's)")
+    flag("--warmup", type=number(int, 0), metavar="STEPS", help="before the cosine (default: a tenth of --steps, at most 100)")
+    flag("--clip", type=number(float, 0), default=1.0, metavar="NORM", help="largest gradient norm; 0: no clipping (default 1.0)")
+    flag("--step-pause", dest="step_pause_seconds", type=seconds, default=0.0, metavar="SECONDS", help="idle time a step (default 0)")
+    flag("--device", type=one_of(("auto", "cpu", "cuda")), default="auto", help="auto (default: cuda where there is one), cpu or cuda")
+    flag("--precision", type=one_of(("auto", "fp32", "bf16")), default="auto", help="auto (default: bf16 on capable GPUs), fp32 or bf16")
+    flag("--compile", action="store_true", help="compile the model with torch.compile")
+    flag("--log-json", metavar="PATH", help="append the JSON lines to PATH too; %%r in it becomes the rank")
+    port, of_env = number(int, 1, 65_535), os.environ.get("TRAINING_METRICS_PORT") or None
+    flag("--metrics-port", type=port, default=of_env, metavar="PORT", help="Prometheus text on PORT + local rank (default: none)")
+    flag("--timeout", dest="timeout_seconds", type=number(float, 1), default=120.0, metavar="SECONDS", help="wait for a peer (default 120)")
+    flag("--grace", dest="grace_seconds", type=seconds, default=20.0, metavar="SECONDS", help="a step may take after SIGTERM (default 20)")
+    asked = vars(parser.parse_args(argv))
+    batch = batch_per_rank(asked["model"], asked.pop("global_batch"), int(os.environ.get("WORLD_SIZE", "1")))
+    return Options(batch=batch, **asked)
+
+
+def batch_per_rank(model: str, global_batch: int | None, world_size: int) -> int:
+    """Sequences each rank takes a step; a global batch that does not divide is refused with the arithmetic."""
+    if global_batch is None:
+        return PRESETS[model].batch
+    batch, left_over = divmod(global_batch, world_size)
+    if left_over:
+        near = max(1, batch) * world_size
+        refuse(f"--global-batch {global_batch} over {world_size} ranks leaves {left_over} sequences over; {near} divides")
+    return batch
+
+
+def pick_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """bf16 where asked, or on GPUs that have it (compute capability 8.0 on); elsewhere it is emulated and slower than fp32."""
+    capable = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if wanted == "bf16" or (wanted == "auto" and capable) else torch.float32
