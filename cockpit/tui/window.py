@@ -168,9 +168,9 @@ class RowWindow(ScrollView, can_focus=True):
     def _keep_visible(self) -> None:
         page = max(1, self.size.height - 1)
         if self._row < self._top:
-            self.scroll_to(y=self._row, animate=False, immediate=True)
+            self.scroll_to(y=self._row, animate=False, immediate=True, force=True)
         elif self._row >= self._top + page:
-            self.scroll_to(y=self._row - page + 1, animate=False, immediate=True)
+            self.scroll_to(y=self._row - page + 1, animate=False, immediate=True, force=True)
 
     # -- painting -------------------------------------------------------------------------------------------------------------------------
 
