@@ -62,7 +62,15 @@ def test_a_gpu_with_everything() -> None:
 
 def test_an_absent_or_blank_series_is_unknown() -> None:
     second = to_gpus(DCGM, "n1", 5.0)[1]
-    unknown = (second.utilisation_percent, second.temperature_celsius, second.memory_used_bytes, second.memory_total_bytes, second.xid, second.xid_count, second.pod)
+    unknown = (
+        second.utilisation_percent,
+        second.temperature_celsius,
+        second.memory_used_bytes,
+        second.memory_total_bytes,
+        second.xid,
+        second.xid_count,
+        second.pod,
+    )
     assert unknown == (None,) * 7
 
 
@@ -72,7 +80,10 @@ def test_invented_text_says_so() -> None:
 
 
 def test_a_sliced_gpu_is_not_counted_twice() -> None:
-    text = b"".join(b'DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="G",GPU_I_ID="%d"} %d\n' % (n, 50 + n) for n in (1, 2)) + b'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 70\n'
+    text = (
+        b"".join(b'DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="G",GPU_I_ID="%d"} %d\n' % (n, 50 + n) for n in (1, 2))
+        + b'DCGM_FI_DEV_POWER_USAGE{gpu="0"} 70\n'
+    )
     (found,) = to_gpus(text, "n1", 1.0)
     assert (found.temperature_celsius, found.power_watts) == (51.0, 70.0)
 
@@ -138,7 +149,9 @@ class Exporters:
         self.store = Store()
         self.stop = threading.Event()
 
-    def add(self, name: str, node: str, text: bytes | Callable[[Request], None], app: str = "dcgm-exporter", port: int = 9400, phase: str = "Running") -> None:
+    def add(
+        self, name: str, node: str, text: bytes | Callable[[Request], None], app: str = "dcgm-exporter", port: int = 9400, phase: str = "Running"
+    ) -> None:
         container = {"name": "exporter", "ports": [{"name": "health", "containerPort": 1}, {"name": "metrics", "containerPort": port}]}
         self.pods.append(
             {
@@ -156,7 +169,11 @@ class Exporters:
         elif request.path == "/api/v1/pods":
             selector = request.query.get("labelSelector", "")
             self.selectors.append(selector)
-            chosen = [pod for pod in self.pods if selector.startswith("app.kubernetes.io/name") and pod["metadata"]["labels"]["app.kubernetes.io/name"] in selector]
+            chosen = [
+                pod
+                for pod in self.pods
+                if selector.startswith("app.kubernetes.io/name") and pod["metadata"]["labels"]["app.kubernetes.io/name"] in selector
+            ]
             request.json({"metadata": {}, "items": chosen})
         else:
             self.texts[request.path](request)

@@ -34,7 +34,14 @@ def pod(number: int = 987654) -> dict[str, Any]:
         },
         "spec": {
             "nodeName": f"ip-10-{number // 8:06}",
-            "containers": [{"name": "node", "image": "x", "resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "8", "memory": "64Gi"}}, "ports": [{"containerPort": 29500}]}],
+            "containers": [
+                {
+                    "name": "node",
+                    "image": "x",
+                    "resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "8", "memory": "64Gi"}},
+                    "ports": [{"containerPort": 29500}],
+                }
+            ],
         },
         "status": {
             "phase": "Running",
@@ -102,8 +109,7 @@ def node(number: int) -> dict[str, Any]:
                 for kind in ("Ready", "KernelReady", "StorageReady", "NetworkingReady")
             ],
             "images": [{"names": [f"registry.example/image-{n}@sha256:{n:064}", f"registry.example/image-{n}:v1"], "sizeBytes": 10**9} for n in range(25)],
-            "nodeInfo": {name: "x" for name in ("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion", "kubeletVersion",
-                                                "machineID", "operatingSystem", "osImage", "systemUUID")},
+            "nodeInfo": dict.fromkeys(("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion", "kubeletVersion", "machineID", "operatingSystem", "osImage", "systemUUID"), "x"),
         },
     }  # fmt: skip
 
