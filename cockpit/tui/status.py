@@ -29,6 +29,7 @@ class Place:
     connected: bool = False
     tabs: tuple[str, ...] = ()
     active: str = ""
+    short: bool = False
 
 
 class PartsLine(Static):
@@ -60,7 +61,7 @@ class KeyLine(PartsLine):
 def context_parts(place: Place, scene: Scene) -> list[Part]:
     """The context line."""
     if place.tabs:
-        return [*_tabs(place), (" ", Tone.PLAIN), *_marks(place, True), *_freshness(place, scene, 1)]
+        return [*_marks(place, True), *_tabs(place), (" ", Tone.PLAIN), *_freshness(place, scene, 1)]
     parts: list[Part] = [("cockpit  ", Tone.INFO), (place.cluster or "no cluster", Tone.STRONG)]
     if place.region:
         parts += [SEPARATOR, (place.region, Tone.PLAIN)]
@@ -72,7 +73,11 @@ def _tabs(place: Place) -> list[Part]:
     parts: list[Part] = []
     for index, name in enumerate(place.tabs, 1):
         chosen = name == place.active
-        parts += [(f"{'▸' if chosen else ' '}{index} ", Tone.INFO), (name, Tone.STRONG if chosen else Tone.MUTED), (" ", Tone.PLAIN)]
+        parts += [
+            (f"{'▸' if chosen else ' '}{index} ", Tone.INFO),
+            (name if chosen or not place.short else "", Tone.STRONG if chosen else Tone.MUTED),
+            (" ", Tone.PLAIN),
+        ]
     return parts
 
 

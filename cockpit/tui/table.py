@@ -43,7 +43,7 @@ class VirtualTable(RowWindow):
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns again."""
-        self._fitted = fit(self.view.columns, self.size.width)
+        self._fitted = fit(self.view.columns, self.scrollable_size.width)
         self._strips.clear()
         self._resize(force=True)
 

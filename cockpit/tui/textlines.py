@@ -104,7 +104,7 @@ class LineView(ScrollView, can_focus=True):
         if start == 0:
             self.rows = []
             self.found = []
-        width = max(8, self.size.width - 1 - self._gutter)
+        width = max(8, self.scrollable_size.width - 1 - self._gutter)
         pattern = _pattern(self.sought)
         for index in range(start, len(self.lines)):
             text = inert(self.lines[index].text.expandtabs(4), LINE_LIMIT)
@@ -118,7 +118,7 @@ class LineView(ScrollView, can_focus=True):
         return 13 if self.times else 0
 
     def _resized(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self.rows))
+        self.virtual_size = Size(self.scrollable_size.width, len(self.rows))
         if self.following:
             self.scroll_to(y=max(0, len(self.rows) - self.size.height), animate=False, immediate=True)
         self._retitle()
@@ -134,7 +134,7 @@ class LineView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One row of the text."""
-        row, width = y + self.scroll_offset.y, self.size.width
+        row, width = y + self.scroll_offset.y, self.scrollable_size.width
         self.lines_painted += 1
         plain = self._style(Tone.PLAIN)
         if row >= len(self.rows):
