@@ -37,7 +37,7 @@ class Params:
     steps: int = param("optimizer steps", 50, minimum=1)
     name: str = param("job name; by default the strategy and the next free number", "")
     gpus: int | None = param("GPUs per pod; by default one a rank, and none where the cluster has no GPU", None, minimum=0)
-    efa: int | None = param("EFA devices per pod; by default all of the node when the pod takes all its GPUs", None, minimum=0)
+    efa: int | None = param("EFA devices per pod; by default its GPUs' share of the node's when the job has several pods", None, minimum=0)
     instance_type: str = param("only nodes of this EC2 type", "")
     nodepool: str = param("only nodes of this NodePool", "", picks="nodepools")
     capacity_type: str = param("only this capacity", "", choices=("on-demand", "spot", "reserved"))

@@ -116,19 +116,28 @@ def _share(snapshot: Snapshot, room: Room, pods: int, want: Want, types: Mapping
 def _devices(
     snapshot: Snapshot, places: list[tuple[Room, int]], want: Want, asked: int | None, types: Mapping[str, InstanceType]
 ) -> tuple[int, tuple[str, ...]]:
-    """EFA devices per pod: those asked for, else all of a node whose GPUs the pod takes all, else none."""
+    """EFA devices per pod: those asked for; else its GPUs' share of the node's when the job has several pods, since one pod has nobody to talk to."""
     counts = [_efa_of(snapshot, room, types) for room, _ in places]
     known = [count for count in counts if count is not None]
     if asked is not None:
         if known and asked > max(known):
             raise Refused(f"{asked} EFA devices per pod asked for; the nodes it would run on have {max(known)}", f"--efa {max(known)}")
         return asked, ()
-    whole = all(room.gpus_per_node == want.gpus for room, _ in places)
-    if not whole or len(known) < len(counts) or not known:
+    if want.pods < 2 or len(known) < len(counts) or not known:
         return 0, ()
+    shares = [_efa_share(snapshot, room, pods, want, count) for (room, pods), count in zip(places, known, strict=True)]
     if len(set(known)) > 1:
-        return min(known), (f"nodes with {min(known)} and {max(known)} EFA devices may be mixed; --instance-type pins one kind",)
-    return known[0], ()
+        return min(shares), (f"nodes with {min(known)} and {max(known)} EFA devices may be mixed; --instance-type pins one kind",)
+    return min(shares), ()
+
+
+def _efa_share(snapshot: Snapshot, room: Room, pods: int, want: Want, count: int) -> int:
+    """A pod's EFA devices in a room: as large a part as its GPUs are, and no more than is free there."""
+    fair = count * want.gpus // room.gpus_per_node if room.gpus_per_node else 0
+    if room.name not in snapshot.nodes or want.waits:
+        return fair
+    taken = sum(pod.efa for pod in snapshot.pods_on(room.name) if pod.phase in OCCUPYING_PHASES)
+    return min(fair, max(0, count - taken) // pods)
 
 
 def _efa_of(snapshot: Snapshot, room: Room, types: Mapping[str, InstanceType]) -> int | None:

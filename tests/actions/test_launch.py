@@ -76,12 +76,24 @@ def test_requests_equal_limits_and_shared_memory_counts_within() -> None:
     assert int(main["resources"]["limits"]["cpu"]) <= 190 * 2 / 8
 
 
-def test_a_pod_with_all_gpus_of_a_node_gets_all_its_efa_devices_and_a_smaller_one_none() -> None:
-    whole = container(body_of(planned(cluster(), nodes=2, nproc=8)))
-    assert whole["resources"]["limits"]["vpc.amazonaws.com/efa"] == "32"
-    assert "vpc.amazonaws.com/efa" not in container(body_of(planned(cluster(), nodes=2, nproc=4)))["resources"]["limits"]
+def efa_of(plan: Plan) -> str | None:
+    found: str | None = container(body_of(plan))["resources"]["limits"].get("vpc.amazonaws.com/efa")
+    return found
+
+
+def test_pods_of_a_job_that_spans_nodes_get_their_gpus_share_of_the_efa_devices() -> None:
+    assert efa_of(planned(cluster(), nodes=2, nproc=8)) == "32"
+    assert efa_of(planned(cluster(), nodes=2, nproc=2)) == "8"
+    assert efa_of(planned(cluster(), nodes=1, nproc=2)) is None, "one pod has nobody to talk to"
     with pytest.raises(Refused, match="33 EFA"):
         planned(cluster(), nodes=2, nproc=8, efa=33)
+
+
+def test_the_share_is_no_more_than_the_efa_devices_that_are_free() -> None:
+    greedy = cluster(nodes=[node("n1")], pods=[pod("a", "n1", gpus=2, efa=26)])
+    assert efa_of(planned(greedy, nodes=2, nproc=2)) == "3"
+    queued = cluster(nodes=[node("n1")], pods=[pod("a", "n1", gpus=2, efa=26)], queues=[Queue(QueueKey("default", "train"), "1")])
+    assert efa_of(planned(queued, nodes=2, nproc=2, queue="train")) == "8"
 
 
 def test_a_cluster_without_gpus_trains_on_cpus() -> None:
