@@ -20,7 +20,7 @@ from cockpit.tui.frames import Frames, writer
 from cockpit.tui.heatmap import HeatMap
 from cockpit.tui.help import StartScreen
 from cockpit.tui.palette import Actions
-from cockpit.tui.prompt import PromptLine
+from cockpit.tui.prompt import Prompt, PromptLine
 from cockpit.tui.resources import Names
 from cockpit.tui.status import CautionLine, ContextLine, KeyLine, Place
 from cockpit.tui.table import VirtualTable
@@ -81,7 +81,8 @@ class CockpitApp(Wayfinding):
     def on_mount(self) -> None:
         """Lay out, bind the registry's keys, and connect once the first frame is out."""
         self.panes |= {pane.id or "": pane for pane in self.query("#panes VirtualTable").results(VirtualTable)}
-        self.heat, self.detail = self.query_one(HeatMap), self.query_one(Detail)
+        self.heat, self.detail, self.prompt = self.query_one(HeatMap), self.query_one(Detail), self.query_one(Prompt)
+        self.around = (self.query_one(ContextLine), self.query_one(CautionLine), self.query_one(KeyLine))
         self.lay_out()
         self.panes[self.active].focus()
         self.set_interval(TICK_SECONDS, self.tick)
