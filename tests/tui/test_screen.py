@@ -228,9 +228,11 @@ async def test_lost_connection_keeps_the_last_picture_and_recovers() -> None:
         store = app.fakes[0].store
         lost = Unreachable("no answer from https://127.0.0.1:1", "start it again")
         store.apply(Failed("api", lost), Failed("nodes", lost))
-        await until(pilot, lambda: "connection lost" in shown(app)[1] and "nodes stale" in shown(app)[0])
-        assert "ip-10-0-4-89" in text_of(app) and "▲ stale" in text_of(app)
-        store.apply(Synced("api"), Synced("nodes"))
+        await until(pilot, lambda: "connection lost" in shown(app)[1] and "nodes stale" in shown(app)[0] and "Cluster ▲ stale" in text_of(app))
+        assert "ip-10-0-4-89" in text_of(app)
+        store.apply(*(Failed(name, lost) for name in ("pods", "jobs", "gpus")))
+        await until(pilot, lambda: "5 sources not live" in shown(app)[0])
+        store.apply(*(Synced(name) for name in ("api", "nodes", "pods", "jobs", "gpus")))
         await until(pilot, lambda: "● live" in shown(app)[0] and "XID 79" in shown(app)[1])
 
 
