@@ -139,8 +139,15 @@ class CockpitApp(Wayfinding):
             self._leave_all()
             self.reconnect(context=chosen, sim=False)
             return
-        names = self.session.contexts() if hasattr(self.session, "contexts") else [self.session.kube.context] if self.session else []
-        self.enter(Room(view=Names("Contexts", names, self.session.kube.context if self.session else ""), turn=self.action_contexts))
+        from cockpit.clients.kubeconfig import contexts
+
+        now = self.session.kube.context if self.session is not None else ""
+        try:
+            names = {*contexts(self.options.kubeconfig), *([now] if now else [])}
+        except CockpitError as error:
+            self.complain(error)
+            return
+        self.enter(Room(view=Names("Contexts", names, now), turn=self.action_contexts))
 
     async def on_unmount(self) -> None:
         """Let go of the cluster."""
