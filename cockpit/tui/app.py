@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from textual import messages
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.worker import Worker, WorkerState
 
 from cockpit.errors import CockpitError
 from cockpit.store import Changes
@@ -153,6 +154,11 @@ class CockpitApp(Wayfinding):
         """Let go of the cluster."""
         if self.session is not None:
             self.session.close()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What nobody foresaw in a worker is told; the screen goes on."""
+        if event.state is WorkerState.ERROR:
+            self.say(f"{event.worker.group}: {type(event.worker.error).__name__}; this is a fault of the cockpit, please report it", "error")
 
     # -- handler one: time ----------------------------------------------------------------------------------------------------------------
 

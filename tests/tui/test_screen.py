@@ -336,3 +336,15 @@ async def test_contexts_of_the_kubeconfig_can_be_chosen(tmp_path: Any, monkeypat
         await until(pilot, lambda: len(app.fakes) == 2 and app.fakes[0].closed)
         assert app.options.context == "east"
         await opened(pilot)
+
+
+async def test_a_fault_of_our_own_is_told_and_the_screen_goes_on() -> None:
+    def open_session(options: Any, on_change: Any) -> FakeSession:
+        raise RuntimeError("secret detail")
+
+    app = make_app(open_session=open_session)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "RuntimeError" in text_of(app))
+        assert "secret detail" not in text_of(app)
+        await pilot.press("2")
+        await until(pilot, lambda: app.active == "nodepools")
