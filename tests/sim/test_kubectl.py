@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -17,8 +16,6 @@ from tests.sim.serving import Served, eventually
 
 KUBECTL = shutil.which("kubectl") or ""
 pytestmark = pytest.mark.skipif(not KUBECTL, reason="no kubectl on this machine")
-PARTS = ("cockpit.sim.controllers", "cockpit.sim.kubelet", "cockpit.sim.scenarios", "cockpit.sim.faults")
-WHOLE = all(importlib.util.find_spec(part) for part in PARTS)
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = """
 apiVersion: apps/v1
@@ -161,8 +158,6 @@ def test_drain_respects_a_disruption_budget(kubectl: Kubectl, served: Served) ->
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubectl, Callable[..., str]]]:
     """kubectl on a whole practice cluster, and its own command line."""
-    if not WHOLE:
-        pytest.skip("controllers, kubelet, scenarios and faults are not in this tree")
     folder = tmp_path_factory.mktemp("whole")
     env = {**os.environ, "COCKPIT_SIM_HOME": str(folder / "sim")}
 
