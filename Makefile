@@ -9,6 +9,7 @@ SHELL := /bin/bash
 .PHONY: help demo test check bench docs clean
 
 VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 RUN := $(VENV)/bin/python
 FLIGHT := --sim --action launch --strategy ddp --nodes 2 --nproc 2 --steps 50 --wait -o json
 BENCHES := $(filter-out crowd terminal,$(basename $(notdir $(shell grep -ls '^if __name__' bench/*.py))))

@@ -53,8 +53,7 @@ def join(options: Options) -> Rank:
     Exits with 2 when the device asked for is not there, with 4 when a peer does not come within `--timeout`.
     """
     rank, local_rank, world_size, restart = (
-        int(os.environ.get(name, default))
-        for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1), ("TORCHELASTIC_RESTART_COUNT", 0))
+        int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("LOCAL_RANK", 0), ("WORLD_SIZE", 1), ("TORCHELASTIC_RESTART_COUNT", 0))
     )
     device = pick_device(options.device, local_rank)
     backend = "nccl" if device.type == "cuda" else "gloo"

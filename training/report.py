@@ -143,9 +143,7 @@ class Report:
         }
         self._event("start", **where, torch=torch.__version__, **fields)
 
-    def step(
-        self, step: int, *, loss: float, lr: float, grad_norm: float, step_seconds: float, data_seconds: float, compute_seconds: float
-    ) -> None:
+    def step(self, step: int, *, loss: float, lr: float, grad_norm: float, step_seconds: float, data_seconds: float, compute_seconds: float) -> None:
         """One step's line and metrics; `loss` is the mean over all ranks, and so the tokens a second are of all ranks."""
         rank, work = self.rank, self.work
         rate = work.tokens * rank.world_size / step_seconds

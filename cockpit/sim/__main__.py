@@ -58,8 +58,9 @@ def _print(value: dict[str, Any]) -> None:
 def _settings(arguments: argparse.Namespace) -> Settings:
     from cockpit.sim.serve import Settings
 
-    return Settings(arguments.scenario, arguments.trainer, arguments.port, arguments.changes_per_second, arguments.nodes, arguments.pods,
-                    arguments.pace)
+    return Settings(
+        arguments.scenario, arguments.trainer, arguments.port, arguments.changes_per_second, arguments.nodes, arguments.pods, arguments.pace
+    )
 
 
 def foreground(state: State, arguments: argparse.Namespace) -> int:
@@ -97,8 +98,19 @@ def start(state: State, arguments: argparse.Namespace) -> int:
 
 
 def _detached(state: State, arguments: argparse.Namespace) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cockpit.sim", "start", "--foreground", "--scenario", _scenario(arguments.scenario),
-               "--trainer", arguments.trainer, "--pace", str(arguments.pace)]
+    command = [
+        sys.executable,
+        "-m",
+        "cockpit.sim",
+        "start",
+        "--foreground",
+        "--scenario",
+        _scenario(arguments.scenario),
+        "--trainer",
+        arguments.trainer,
+        "--pace",
+        str(arguments.pace),
+    ]
     for name in ("port", "changes_per_second", "nodes", "pods"):
         value = getattr(arguments, name)
         if value is not None:
@@ -106,8 +118,7 @@ def _detached(state: State, arguments: argparse.Namespace) -> subprocess.Popen[b
     root = str(Path(__file__).resolve().parents[2])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
     with state.log_file.open("wb") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=state.folder,
-                                start_new_session=True)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd=state.folder, start_new_session=True)
 
 
 def _scenario(name: str) -> str:

@@ -35,9 +35,17 @@ if TYPE_CHECKING:
     from cockpit.sim.store import Cluster
 
 VERSION = {
-    "major": "1", "minor": "34", "gitVersion": "v1.34.2+simulated", "gitCommit": "0000000000000000000000000000000000000000",
-    "gitTreeState": "clean", "buildDate": "2025-11-11T00:00:00Z", "goVersion": "none", "compiler": "none", "platform": "linux/amd64",
-    "emulationMajor": "1", "emulationMinor": "34",
+    "major": "1",
+    "minor": "34",
+    "gitVersion": "v1.34.2+simulated",
+    "gitCommit": "0000000000000000000000000000000000000000",
+    "gitTreeState": "clean",
+    "buildDate": "2025-11-11T00:00:00Z",
+    "goVersion": "none",
+    "compiler": "none",
+    "platform": "linux/amd64",
+    "emulationMajor": "1",
+    "emulationMinor": "34",
 }
 MAX_BODY_BYTES = 3 << 20
 HEALTH = ("/healthz", "/livez", "/readyz")
@@ -49,8 +57,7 @@ class PodRunner(Protocol):
 
     def log_path(self, namespace: str, pod: str, container: str, previous: bool = False) -> Path | None: ...
 
-    async def proxy(self, namespace: str, pod: str, port: int | str, method: str, path: str,
-                    body: bytes) -> tuple[int, dict[str, str], bytes]: ...
+    async def proxy(self, namespace: str, pod: str, port: int | str, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]: ...
 
 
 class ApiServer:
@@ -239,9 +246,14 @@ class ApiServer:
             return await logs.answer(self.cluster, self.kubelet, call, request)
         if target.subresource == "proxy":
             return await proxies.answer(self.cluster, self.kubelet, call)
-        actions = {("scale", "GET"): subresources.scale, ("scale", "PUT"): subresources.scale, ("scale", "PATCH"): subresources.scale,
-                   ("eviction", "POST"): subresources.evict, ("binding", "POST"): subresources.bind,
-                   ("finalize", "PUT"): subresources.finalize}
+        actions = {
+            ("scale", "GET"): subresources.scale,
+            ("scale", "PUT"): subresources.scale,
+            ("scale", "PATCH"): subresources.scale,
+            ("eviction", "POST"): subresources.evict,
+            ("binding", "POST"): subresources.bind,
+            ("finalize", "PUT"): subresources.finalize,
+        }
         action = actions.get((target.subresource, call.method))
         if action is None:
             raise errors.method_not_allowed()

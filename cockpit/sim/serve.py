@@ -77,6 +77,7 @@ def whole(cluster: Cluster, api: ApiServer, state: State, settings: Settings) ->
 
     async def populate() -> None:
         await scenarios.apply(scenario, cluster)
+
     return Parts([Loop("kubelet", kubelet.run), Loop("faults", faults.run), *loops], kubelet, populate, kubelet.stop)
 
 

@@ -111,7 +111,10 @@ class State:
         """The kubeconfig with the CA and the token inside, mode 0600."""
         ca = b64encode((self.folder / "ca.crt").read_bytes()).decode()
         config = {
-            "apiVersion": "v1", "kind": "Config", "preferences": {}, "current-context": CONTEXT,
+            "apiVersion": "v1",
+            "kind": "Config",
+            "preferences": {},
+            "current-context": CONTEXT,
             "clusters": [{"name": CONTEXT, "cluster": {"server": f"https://127.0.0.1:{port}", "certificate-authority-data": ca}}],
             "users": [{"name": CONTEXT, "user": {"token": self.token()}}],
             "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT, "namespace": "default"}}],
@@ -121,5 +124,10 @@ class State:
     def summary(self, pid: int) -> dict[str, Any]:
         """What `start` and `status` print."""
         facts = self.facts()
-        return {"kubeconfig": str(self.kubeconfig), "context": CONTEXT, "server": f"https://127.0.0.1:{facts.get('port')}",
-                "pid": pid, "scenario": facts.get("scenario")}
+        return {
+            "kubeconfig": str(self.kubeconfig),
+            "context": CONTEXT,
+            "server": f"https://127.0.0.1:{facts.get('port')}",
+            "pid": pid,
+            "scenario": facts.get("scenario"),
+        }

@@ -126,14 +126,12 @@ class Cluster:
         """Store a new version of an object; ApiError 409 when its resourceVersion is not the current one."""
         return writes.replace(self, resource, obj, subresource, dry_run)
 
-    def patch(self, resource: str, namespace: str | None, name: str, patch: dict[str, Any],
-              subresource: str | None = None) -> dict[str, Any]:
+    def patch(self, resource: str, namespace: str | None, name: str, patch: dict[str, Any], subresource: str | None = None) -> dict[str, Any]:
         """Apply a JSON merge patch; with subresource="status" only status changes, without it never status where it is one."""
         record = self.require(resource, namespace, name)
         return writes.update(self, record, merge_patch(record.fresh(), patch), subresource)
 
-    def delete(self, resource: str, namespace: str | None, name: str, grace_seconds: int | None = None,
-               propagation: str = "Background") -> None:
+    def delete(self, resource: str, namespace: str | None, name: str, grace_seconds: int | None = None, propagation: str = "Background") -> None:
         """Delete as a real API does: finalizers, graceful pods, dependents by Background, Foreground or Orphan."""
         deletions.delete(self, self.require(resource, namespace, name), grace_seconds, propagation)
 
@@ -251,7 +249,7 @@ class Cluster:
         for one in objects:
             if not one.json.startswith(head):
                 raise errors.bad_request(f'load: the JSON of {one.name} must begin with {{"metadata":{{')
-            body = b"%s%d\",%s" % (RV_HEAD, rv, one.json[len(head):])
+            body = b'%s%d",%s' % (RV_HEAD, rv, one.json[len(head) :])
             records.append(Record(kind, one.namespace, one.name, one.uid, rv, body, one.labels, (), True, one.fields))
         shelf = self.shelf(resource)
         shelf.put_many(records)

@@ -55,6 +55,7 @@ class Served:
                 future.set_result(function())
             except BaseException as error:
                 future.set_exception(error)
+
         self.loop.call_soon_threadsafe(call)
         return future.result(30)
 
@@ -70,12 +71,16 @@ class Served:
     def connect(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection("127.0.0.1", self.sim.api.port, timeout=20, context=self.context)
 
-    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json",
-                **headers: str) -> tuple[int, dict[str, Any], http.client.HTTPResponse]:
+    def request(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json", **headers: str
+    ) -> tuple[int, dict[str, Any], http.client.HTTPResponse]:
         """Status, decoded JSON body and response of one request by the admin."""
         connection = self.connect()
-        given = {"Authorization": f"Bearer {self.state.token()}", "Content-Type": content_type,
-                 **{name.replace("_", "-"): value for name, value in headers.items()}}
+        given = {
+            "Authorization": f"Bearer {self.state.token()}",
+            "Content-Type": content_type,
+            **{name.replace("_", "-"): value for name, value in headers.items()},
+        }
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         connection.request(method, path, data, given)
         response = connection.getresponse()

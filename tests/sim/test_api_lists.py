@@ -55,10 +55,17 @@ def test_limit_is_ignored_with_resource_version_0(served: Served) -> None:
     assert len(served.get(f"{CONFIG_MAPS}?limit=1&resourceVersion=0")["items"]) == 3
 
 
-@pytest.mark.parametrize(("selector", "wanted"), [
-    ("parity=odd", ["c001", "c003"]), ("parity!=odd", ["c000", "c002"]), ("parity in (even),n notin (0)", ["c002"]),
-    ("n>1", ["c002", "c003"]), ("!parity", []), ("parity,n==3", ["c003"]),
-])
+@pytest.mark.parametrize(
+    ("selector", "wanted"),
+    [
+        ("parity=odd", ["c001", "c003"]),
+        ("parity!=odd", ["c000", "c002"]),
+        ("parity in (even),n notin (0)", ["c002"]),
+        ("n>1", ["c002", "c003"]),
+        ("!parity", []),
+        ("parity,n==3", ["c003"]),
+    ],
+)
 def test_label_selectors(served: Served, selector: str, wanted: list[str]) -> None:
     make(served, 4)
     assert names(served.get(f"{CONFIG_MAPS}?labelSelector={quote(selector)}")) == wanted
@@ -87,8 +94,15 @@ def test_items_of_builtin_lists_carry_no_kind(served: Served) -> None:
 
 def test_large_lists_are_gzipped_when_asked(served: Served) -> None:
     filler = "x" * 1000
-    loaded = [Loaded(None, f"n{i:04}", f"u{i}", json.dumps({"metadata": {"name": f"n{i:04}", "uid": f"u{i}"}, "status": {"x": filler}},
-                     separators=(",", ":")).encode()) for i in range(2000)]
+    loaded = [
+        Loaded(
+            None,
+            f"n{i:04}",
+            f"u{i}",
+            json.dumps({"metadata": {"name": f"n{i:04}", "uid": f"u{i}"}, "status": {"x": filler}}, separators=(",", ":")).encode(),
+        )
+        for i in range(2000)
+    ]
     assert served.run(lambda: served.cluster.load("nodes", loaded)) == 2000
     connection = served.connect()
     for given, zipped in (({"Accept-Encoding": "gzip"}, True), ({}, False)):

@@ -25,8 +25,7 @@ class Runner:
     def log_path(self, namespace: str, pod: str, container: str, previous: bool = False) -> Path | None:
         return self.path
 
-    async def proxy(self, namespace: str, pod: str, port: int | str, method: str, path: str,
-                    body: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def proxy(self, namespace: str, pod: str, port: int | str, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         return 200, {"Content-Type": "text/plain"}, f"{method} {namespace}/{pod}:{port}{path}".encode()
 
 
@@ -50,10 +49,18 @@ def text(served: Served, path: str) -> str:
     return str(served.get(path)["text"])
 
 
-@pytest.mark.parametrize(("query", "wanted"), [
-    ("", [0, 1, 2, 3, 4]), ("tailLines=2", [3, 4]), ("tailLines=0", []), ("tailLines=99", [0, 1, 2, 3, 4]),
-    ("sinceTime=2026-01-01T00:00:03Z", [3, 4]), ("sinceSeconds=5", []), ("container=c&tailLines=1", [4]),
-])
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("", [0, 1, 2, 3, 4]),
+        ("tailLines=2", [3, 4]),
+        ("tailLines=0", []),
+        ("tailLines=99", [0, 1, 2, 3, 4]),
+        ("sinceTime=2026-01-01T00:00:03Z", [3, 4]),
+        ("sinceSeconds=5", []),
+        ("container=c&tailLines=1", [4]),
+    ],
+)
 def test_logs(running: Served, query: str, wanted: list[int]) -> None:
     assert text(running, f"{PODS}/p/log?{query}").splitlines() == [f"line {i}" for i in wanted]
 
@@ -64,8 +71,11 @@ def test_log_timestamps_and_byte_limit(running: Served) -> None:
 
 
 def test_log_refusals(running: Served) -> None:
-    for query, said in (("container=x", "container x is not valid for pod p"), ("tailLines=many", "invalid query parameter tailLines"),
-                        ("previous=true", 'previous terminated container "c" in pod "p" not found')):
+    for query, said in (
+        ("container=x", "container x is not valid for pod p"),
+        ("tailLines=many", "invalid query parameter tailLines"),
+        ("previous=true", 'previous terminated container "c" in pod "p" not found'),
+    ):
         status, body, _ = running.request("GET", f"{PODS}/p/log?{query}")
         assert status == 400 and said in body["message"]
     set_state(running, {"waiting": {"reason": "ImagePullBackOff"}})
@@ -116,14 +126,18 @@ def test_without_the_token_nothing(served: Served) -> None:
 
 def test_groups_and_service_accounts_are_judged_by_bindings(served: Served) -> None:
     rbac = "/apis/rbac.authorization.k8s.io/v1"
-    binding = {"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "view"},
-               "subjects": [{"kind": "ServiceAccount", "name": "bot", "namespace": "default"}]}
+    binding = {
+        "metadata": {"name": "b"},
+        "roleRef": {"kind": "ClusterRole", "name": "view"},
+        "subjects": [{"kind": "ServiceAccount", "name": "bot", "namespace": "default"}],
+    }
     served.post(f"{rbac}/namespaces/default/rolebindings", binding)
     bot = "system:serviceaccount:default:bot"
     assert served.request("GET", PODS, Impersonate_User=bot)[0] == 200
     status, body, _ = served.request("GET", "/api/v1/nodes", Impersonate_User=bot)
     assert status == 403 and body["message"] == (
-        f'nodes is forbidden: User "{bot}" cannot list resource "nodes" in API group "" at the cluster scope')
+        f'nodes is forbidden: User "{bot}" cannot list resource "nodes" in API group "" at the cluster scope'
+    )
     assert served.request("GET", "/api/v1/nodes", Impersonate_User="x", Impersonate_Group="system:masters")[0] == 200
     ask = {"spec": {"resourceAttributes": {"verb": "delete", "resource": "pods", "namespace": "default"}}}
     status, body, _ = served.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", ask, Impersonate_User=bot)
@@ -135,30 +149,49 @@ def test_virtual_endpoints_are_discovered_and_answered(served: Served) -> None:
     served.run(lambda: served.cluster.virtual("/apis/v.example.com/v1", lambda path, query: {"path": path, **query}, [resource]))
     assert eventually(lambda: served.get("/apis/v.example.com/v1")["resources"] == [resource])
     assert served.get("/apis/v.example.com/v1/clusterqueues/q/pendingworkloads?limit=1") == {
-        "path": "/clusterqueues/q/pendingworkloads", "limit": "1"}
+        "path": "/clusterqueues/q/pendingworkloads",
+        "limit": "1",
+    }
 
 
 def test_protobuf_bodies() -> None:
     def part(number: int, value: bytes) -> bytes:
         return bytes([number << 3 | 2, len(value)]) + value
+
     entry = part(1, b"a") + part(2, b"1")
     config_map = part(1, part(1, b"cm") + part(3, b"") + part(8, b"")) + part(2, entry)
     body = b"k8s\x00" + part(1, part(1, b"v1") + part(2, b"ConfigMap")) + part(2, config_map)
     assert decode_protobuf(body) == {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "cm"}, "data": {"a": "1"}}
 
 
-@pytest.mark.parametrize(("path", "wanted"), [
-    (".status.conditions[-1:].type", ["B"]), ('.status.conditions[?(@.type=="A")].status', ["True"]), (".metadata.labels.a\\.b/c", ["x"]),
-    (".status.conditions[*].type", ["A", "B"]), (".nothing.here", []), (".status.conditions[0].type", ["A"]),
-])
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        (".status.conditions[-1:].type", ["B"]),
+        ('.status.conditions[?(@.type=="A")].status', ["True"]),
+        (".metadata.labels.a\\.b/c", ["x"]),
+        (".status.conditions[*].type", ["A", "B"]),
+        (".nothing.here", []),
+        (".status.conditions[0].type", ["A"]),
+    ],
+)
 def test_json_paths(path: str, wanted: list[Any]) -> None:
     obj = {"metadata": {"labels": {"a.b/c": "x"}}, "status": {"conditions": [{"type": "A", "status": "True"}, {"type": "B"}]}}
     assert jsonpaths.find(path, obj) == wanted
 
 
-@pytest.mark.parametrize(("seconds", "wanted"), [
-    (0, "0s"), (119, "119s"), (125, "2m5s"), (3600, "60m"), (3 * 3600 + 60, "3h1m"), (10 * 3600, "10h"), (50 * 3600, "2d2h"),
-    (30 * 86400, "30d"),
-])
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [
+        (0, "0s"),
+        (119, "119s"),
+        (125, "2m5s"),
+        (3600, "60m"),
+        (3 * 3600 + 60, "3h1m"),
+        (10 * 3600, "10h"),
+        (50 * 3600, "2d2h"),
+        (30 * 86400, "30d"),
+    ],
+)
 def test_human_durations(seconds: float, wanted: str) -> None:
     assert durations.human_duration(seconds) == wanted

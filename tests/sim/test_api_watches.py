@@ -176,4 +176,5 @@ def test_pause_refuses_and_resets(served: Served) -> None:
             return served.get("/version")["gitVersion"] == "v1.34.2+simulated"
         except OSError:
             return False
+
     assert eventually(answers)

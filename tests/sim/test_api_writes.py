@@ -97,8 +97,13 @@ def test_what_a_workload_must_have(served: Served) -> None:
     job = {"metadata": {"name": "j"}, "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}}
     status, body, _ = served.request("POST", "/apis/batch/v1/namespaces/default/jobs", job)
     assert status == 422 and 'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"' in body["message"]
-    deployment = {"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
-        "metadata": {"labels": {"a": "c"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}}
+    deployment = {
+        "metadata": {"name": "d"},
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "c"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+        },
+    }
     status, body, _ = served.request("POST", DEPLOYMENTS, deployment)
     assert status == 422 and "`selector` does not match template `labels`" in body["message"]
 
@@ -113,8 +118,14 @@ def test_json_patch(served: Served) -> None:
 
 
 def test_strategic_merge_keys_lists(served: Served) -> None:
-    served.post("/api/v1/nodes", {"metadata": {"name": "n"}, "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]},
-                                  "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+    served.post(
+        "/api/v1/nodes",
+        {
+            "metadata": {"name": "n"},
+            "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        },
+    )
     patch = {"status": {"conditions": [{"type": "Hot", "status": "False"}]}}
     status, body, _ = served.request("PATCH", "/api/v1/nodes/n/status", patch, STRATEGIC)
     assert status == 200 and {one["type"] for one in body["status"]["conditions"]} == {"Ready", "Hot"}
@@ -140,9 +151,19 @@ def test_apply_owns_conflicts_and_gives_up(served: Served) -> None:
 
 def test_apply_keeps_the_list_items_of_others(served: Served) -> None:
     def deployment(*containers: str) -> dict[str, Any]:
-        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {
-            "selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, "spec": {
-                "containers": [{"name": name, "image": "i", "resources": {"limits": {"cpu": 1}}} for name in containers]}}}}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "d"},
+            "spec": {
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {
+                    "metadata": {"labels": {"a": "b"}},
+                    "spec": {"containers": [{"name": name, "image": "i", "resources": {"limits": {"cpu": 1}}} for name in containers]},
+                },
+            },
+        }
+
     assert served.request("PATCH", f"{DEPLOYMENTS}/d?fieldManager=one", deployment("main", "side"), APPLY)[0] == 201
     assert served.request("PATCH", f"{DEPLOYMENTS}/d?fieldManager=two", deployment("main", "proxy"), APPLY)[0] == 200
     body = served.request("PATCH", f"{DEPLOYMENTS}/d?fieldManager=one", deployment("main"), APPLY)[1]

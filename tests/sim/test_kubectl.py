@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -17,8 +16,6 @@ from tests.sim.serving import Served, eventually
 
 KUBECTL = shutil.which("kubectl") or ""
 pytestmark = pytest.mark.skipif(not KUBECTL, reason="no kubectl on this machine")
-PARTS = ("cockpit.sim.controllers", "cockpit.sim.kubelet", "cockpit.sim.scenarios", "cockpit.sim.faults")
-WHOLE = all(importlib.util.find_spec(part) for part in PARTS)
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOYMENT = """
 apiVersion: apps/v1
@@ -52,11 +49,13 @@ Kubectl = Callable[..., str]
 
 def caller(kubeconfig: Path, home: Path) -> Kubectl:
     """A function that runs kubectl and returns its output; fails on another exit code than `expect`."""
+
     def kubectl(*arguments: str, stdin: str | None = None, expect: int = 0) -> str:
         env = {"KUBECONFIG": str(kubeconfig), "HOME": str(home), "PATH": os.environ["PATH"]}
         done = subprocess.run([KUBECTL, *arguments], input=stdin, env=env, capture_output=True, text=True, timeout=60)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout + done.stderr
+
     return kubectl
 
 
@@ -112,7 +111,8 @@ def test_access_reviews_and_impersonation(kubectl: Kubectl) -> None:
     assert kubectl("auth", "can-i", "delete", "nodes").startswith("yes\n")
     assert kubectl("auth", "can-i", "list", "pods", "--as=jane", expect=1) == "no\n"
     assert 'pods is forbidden: User "jane" cannot list resource "pods" in API group "" in the namespace "default"' in kubectl(
-        "get", "pods", "--as=jane", expect=1)
+        "get", "pods", "--as=jane", expect=1
+    )
     kubectl("create", "role", "reader", "--verb=get,list", "--resource=pods")
     kubectl("create", "rolebinding", "reader", "--role=reader", "--user=jane")
     assert kubectl("auth", "can-i", "list", "pods", "--as=jane") == "yes\n"
@@ -158,8 +158,6 @@ def test_drain_respects_a_disruption_budget(kubectl: Kubectl, served: Served) ->
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubectl, Callable[..., str]]]:
     """kubectl on a whole practice cluster, and its own command line."""
-    if not WHOLE:
-        pytest.skip("controllers, kubelet, scenarios and faults are not in this tree")
     folder = tmp_path_factory.mktemp("whole")
     env = {**os.environ, "COCKPIT_SIM_HOME": str(folder / "sim")}
 
@@ -168,6 +166,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kubectl, C
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=90)
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout
+
     started = json.loads(sim("start", "--scenario", "empty", "--pace", "0.1"))
     yield caller(Path(started["kubeconfig"]), folder), sim
     sim("stop")

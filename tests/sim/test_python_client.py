@@ -54,8 +54,10 @@ def test_watch(core: Any, served: Served) -> None:
     core.create_namespaced_pod("default", pod("p"))
     core.delete_namespaced_pod("p", "default")
     watch = kubernetes.watch.Watch()
-    seen = [(event["type"], event["object"].metadata.name)
-            for event in watch.stream(core.list_namespaced_pod, "default", resource_version=start, timeout_seconds=1)]
+    seen = [
+        (event["type"], event["object"].metadata.name)
+        for event in watch.stream(core.list_namespaced_pod, "default", resource_version=start, timeout_seconds=1)
+    ]
     assert seen == [("ADDED", "p"), ("DELETED", "p")]
     served.run(served.sim.api.expire_watches)
     with pytest.raises(kubernetes.client.ApiException) as raised:

@@ -12,15 +12,33 @@ from cockpit.sim.store import ApiError, Cluster, Loaded
 CRD: dict[str, Any] = {
     "metadata": {"name": "widgets.example.com"},
     "spec": {
-        "group": "example.com", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets", "shortNames": ["wd"]},
-        "versions": [{
-            "name": "v1", "served": True, "storage": True, "subresources": {"status": {}},
-            "schema": {"openAPIV3Schema": {"type": "object", "properties": {
-                "spec": {"type": "object", "required": ["size"], "properties": {
-                    "size": {"type": "integer", "minimum": 1}, "colour": {"type": "string", "default": "red", "enum": ["red", "blue"]}}},
-                "status": {"type": "object", "properties": {"phase": {"type": "string"}}},
-            }}},
-        }],
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"kind": "Widget", "plural": "widgets", "shortNames": ["wd"]},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {"status": {}},
+                "schema": {
+                    "openAPIV3Schema": {
+                        "type": "object",
+                        "properties": {
+                            "spec": {
+                                "type": "object",
+                                "required": ["size"],
+                                "properties": {
+                                    "size": {"type": "integer", "minimum": 1},
+                                    "colour": {"type": "string", "default": "red", "enum": ["red", "blue"]},
+                                },
+                            },
+                            "status": {"type": "object", "properties": {"phase": {"type": "string"}}},
+                        },
+                    }
+                },
+            }
+        ],
     },
 }
 
@@ -39,8 +57,9 @@ def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
 def config_map(name: str, owner: dict[str, Any] | None = None, block: bool = False) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": name, "namespace": "default"}
     if owner:
-        metadata["ownerReferences"] = [{"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"],
-                                        "uid": owner["metadata"]["uid"], "blockOwnerDeletion": block}]
+        metadata["ownerReferences"] = [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"], "blockOwnerDeletion": block}
+        ]
     return {"metadata": metadata, "data": {"a": "1"}}
 
 
@@ -181,6 +200,7 @@ def test_admission_may_change_or_refuse(cluster: Cluster) -> None:
         if obj["data"].get("a") == "no":
             raise ApiError(403, "Forbidden", "no means no")
         return {**obj, "data": {**obj["data"], "verb": verb}}
+
     cluster.admit("configmaps", hook)
     assert cluster.create("configmaps", config_map("a"))["data"]["verb"] == "CREATE"
     with pytest.raises(ApiError, match="no means no"):

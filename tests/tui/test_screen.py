@@ -322,3 +322,29 @@ async def test_changes_reach_the_screen_and_time_alone_does_not_repaint() -> Non
         for _ in range(10):
             await pilot.pause(0.02)
         assert jobs.lines_painted == painted
+
+
+async def test_contexts_of_the_kubeconfig_can_be_chosen(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text("contexts: [{name: west, context: {cluster: c, user: u}}, {name: east, context: {cluster: c, user: u}}]\n")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    app = make_app()
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        app.go("ctx")
+        await until(pilot, lambda: "east" in text_of(app) and "west" in text_of(app) and "training" in text_of(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: len(app.fakes) == 2 and app.fakes[0].closed)
+        assert app.options.context == "east"
+        await opened(pilot)
+
+
+async def test_a_fault_of_our_own_is_told_and_the_screen_goes_on() -> None:
+    def open_session(options: Any, on_change: Any) -> FakeSession:
+        raise RuntimeError("secret detail")
+
+    app = make_app(open_session=open_session)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "RuntimeError" in text_of(app))
+        assert "secret detail" not in text_of(app)
+        await pilot.press("2")
+        await until(pilot, lambda: app.active == "nodepools")

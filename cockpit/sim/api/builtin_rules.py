@@ -18,9 +18,11 @@ Object = dict[str, Any]
 Causes = Iterator[dict[str, str]]
 QUANTITY = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([numkMGTPE]|[KMGTPE]i|[eE][+-]?\d+)?\Z")
 QUANTITY_SAYS = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-POD_FIXED = ("Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-             "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-             "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)")
+POD_FIXED = (
+    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
 _OVERCOMMIT = ("cpu", "memory", "ephemeral-storage")
 
 
@@ -67,8 +69,9 @@ def pod_spec_causes(spec: Object, path: str) -> Causes:
             yield from _container_causes(container, f"{path}.{part}[{index}]", seen, {one["name"] for one in spec.get("volumes") or ()})
     policy = spec.get("restartPolicy", "Always")
     if policy not in ("Always", "OnFailure", "Never"):
-        yield cause(f"{path}.restartPolicy", f'Unsupported value: "{policy}": supported values: "Always", "Never", "OnFailure"',
-                    "FieldValueNotSupported")
+        yield cause(
+            f"{path}.restartPolicy", f'Unsupported value: "{policy}": supported values: "Always", "Never", "OnFailure"', "FieldValueNotSupported"
+        )
 
 
 def _container_causes(container: Object, path: str, seen: set[str], volumes: set[str]) -> Causes:
@@ -118,8 +121,7 @@ def _workload(obj: Object) -> Causes:
     yield from pod_spec_causes(at(spec, "template.spec") or {}, "spec.template.spec")
     policy = at(spec, "template.spec.restartPolicy")
     if policy not in (None, "Always"):
-        yield cause("spec.template.spec.restartPolicy", f'Unsupported value: "{policy}": supported values: "Always"',
-                    "FieldValueNotSupported")
+        yield cause("spec.template.spec.restartPolicy", f'Unsupported value: "{policy}": supported values: "Always"', "FieldValueNotSupported")
 
 
 def _job(obj: Object) -> Causes:
@@ -167,8 +169,7 @@ def _binding(obj: Object) -> Causes:
     if not ref.get("name"):
         yield _required("roleRef.name")
     if ref.get("kind") not in ("Role", "ClusterRole"):
-        yield cause("roleRef.kind", f'Unsupported value: "{ref.get("kind", "")}": supported values: "Role", "ClusterRole"',
-                    "FieldValueNotSupported")
+        yield cause("roleRef.kind", f'Unsupported value: "{ref.get("kind", "")}": supported values: "Role", "ClusterRole"', "FieldValueNotSupported")
 
 
 def _definition(obj: Object) -> Causes:
@@ -194,8 +195,11 @@ def _definition(obj: Object) -> Causes:
 
 
 def _without_changeable(spec: Object) -> Object:
-    reduced = {key: value for key, value in spec.items()
-               if key not in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates")}
+    reduced = {
+        key: value
+        for key, value in spec.items()
+        if key not in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates")
+    }
     for part in ("containers", "initContainers"):
         if part in reduced:
             reduced[part] = [{**container, "image": ""} for container in reduced[part]]
@@ -211,11 +215,13 @@ def _pod_fixed(obj: Object, before: Object) -> Causes:
 
 def _fixed(*paths: str) -> Callable[[Object, Object], Causes]:
     """A rule that these paths never change."""
+
     def rule(obj: Object, before: Object) -> Causes:
         for path in paths:
             if at(obj, path) != at(before, path):
                 shown = json.dumps(at(obj, path), separators=(",", ":"))
                 yield cause(path, f"Invalid value: {shown}: field is immutable")
+
     return rule
 
 
@@ -231,17 +237,30 @@ def _role_fixed(obj: Object, before: Object) -> Causes:
 
 _RBAC = "rbac.authorization.k8s.io"
 _RULES: dict[str, Callable[[Object], Causes]] = {
-    "pods": _pod, "deployments.apps": _workload, "daemonsets.apps": _workload, "replicasets.apps": _workload,
-    "statefulsets.apps": _workload, "jobs.batch": _job, "services": _service, "poddisruptionbudgets.policy": _budget,
+    "pods": _pod,
+    "deployments.apps": _workload,
+    "daemonsets.apps": _workload,
+    "replicasets.apps": _workload,
+    "statefulsets.apps": _workload,
+    "jobs.batch": _job,
+    "services": _service,
+    "poddisruptionbudgets.policy": _budget,
     "persistentvolumeclaims": _claim,
-    f"rolebindings.{_RBAC}": _binding, f"clusterrolebindings.{_RBAC}": _binding,
+    f"rolebindings.{_RBAC}": _binding,
+    f"clusterrolebindings.{_RBAC}": _binding,
     "customresourcedefinitions.apiextensions.k8s.io": _definition,
 }
 _FIXED: dict[str, Callable[[Object, Object], Causes]] = {
-    "pods": _pod_fixed, "deployments.apps": _fixed("spec.selector"), "daemonsets.apps": _fixed("spec.selector"),
-    "replicasets.apps": _fixed("spec.selector"), "statefulsets.apps": _fixed("spec.selector", "spec.serviceName"),
-    "jobs.batch": _fixed("spec.template", "spec.selector", "spec.completionMode"), "configmaps": _data_fixed, "secrets": _data_fixed,
-    f"rolebindings.{_RBAC}": _role_fixed, f"clusterrolebindings.{_RBAC}": _role_fixed,
+    "pods": _pod_fixed,
+    "deployments.apps": _fixed("spec.selector"),
+    "daemonsets.apps": _fixed("spec.selector"),
+    "replicasets.apps": _fixed("spec.selector"),
+    "statefulsets.apps": _fixed("spec.selector", "spec.serviceName"),
+    "jobs.batch": _fixed("spec.template", "spec.selector", "spec.completionMode"),
+    "configmaps": _data_fixed,
+    "secrets": _data_fixed,
+    f"rolebindings.{_RBAC}": _role_fixed,
+    f"clusterrolebindings.{_RBAC}": _role_fixed,
     "persistentvolumeclaims": _fixed("spec.accessModes", "spec.storageClassName"),
     "priorityclasses.scheduling.k8s.io": _fixed("value"),
     "customresourcedefinitions.apiextensions.k8s.io": _fixed("spec.group", "spec.scope", "spec.names.plural"),

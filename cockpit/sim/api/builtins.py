@@ -38,8 +38,7 @@ _TABLE: list[tuple[str, str, str, str, bool, str, str, bool, bool, bool]] = [
     ("storage.k8s.io", "v1", "StorageClass", "storageclasses", False, "sc", "", False, False, False),
     ("coordination.k8s.io", "v1", "Lease", "leases", True, "", "", False, False, False),
     ("events.k8s.io", "v1", "Event", "events", True, "ev", "", False, False, False),
-    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False, "crd,crds", "api-extensions",
-     True, True, False),
+    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", False, "crd,crds", "api-extensions", True, True, False),
 ]
 
 _SUBRESOURCES = {
@@ -49,11 +48,29 @@ _SUBRESOURCES = {
 }
 
 _SELECTABLE = {
-    "pods": ("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
-             "status.phase", "status.podIP", "status.nominatedNodeName"),
-    "events": ("involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-               "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
-               "reportingComponent", "source", "type"),
+    "pods": (
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.nominatedNodeName",
+    ),
+    "events": (
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    ),
     "nodes": ("spec.unschedulable",),
     "namespaces": ("status.phase",),
     "secrets": ("type",),
@@ -68,10 +85,16 @@ def builtin_kinds() -> Iterator[Kind]:
     for group, version, kind, plural, namespaced, short, categories, status, generation, scale in _TABLE:
         resource = f"{plural}.{group}" if group else plural
         yield Kind(
-            group, version, kind, plural, namespaced,
+            group,
+            version,
+            kind,
+            plural,
+            namespaced,
             short_names=tuple(filter(None, short.split(","))),
             categories=tuple(filter(None, categories.split(","))),
-            status=status, generation=generation, scale=REPLICAS if scale else None,
+            status=status,
+            generation=generation,
+            scale=REPLICAS if scale else None,
             subresources=_SUBRESOURCES.get(resource, ()),
             selectable=_SELECTABLE.get(resource, ()),
             list_kind="EndpointsList" if kind == "Endpoints" else "",

@@ -68,8 +68,7 @@ class Collector:
     def _drop_owner(self, dependent: Record, uid: str) -> None:
         owners = dependent.object["metadata"].get("ownerReferences") or []
         kept = [owner for owner in owners if owner["uid"] != uid]
-        self._cluster.patch(dependent.kind.resource, dependent.namespace, dependent.name,
-                            {"metadata": {"ownerReferences": kept or None}})
+        self._cluster.patch(dependent.kind.resource, dependent.namespace, dependent.name, {"metadata": {"ownerReferences": kept or None}})
 
     def orphan(self, record: Record) -> None:
         """Let the dependents of an object outlive it."""

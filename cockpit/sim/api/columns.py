@@ -45,9 +45,18 @@ def _node(obj: Object) -> list[Any]:
     addresses = {one["type"]: one["address"] for one in at(obj, "status.addresses") or ()}
     info = at(obj, "status.nodeInfo") or {}
     unknown = "<unknown>"
-    return [_name(obj), ",".join(words), ",".join(roles) or "<none>", age(obj), info.get("kubeletVersion", ""),
-            addresses.get("InternalIP", "<none>"), addresses.get("ExternalIP", "<none>"), info.get("osImage") or unknown,
-            info.get("kernelVersion") or unknown, info.get("containerRuntimeVersion") or unknown]
+    return [
+        _name(obj),
+        ",".join(words),
+        ",".join(roles) or "<none>",
+        age(obj),
+        info.get("kubeletVersion", ""),
+        addresses.get("InternalIP", "<none>"),
+        addresses.get("ExternalIP", "<none>"),
+        info.get("osImage") or unknown,
+        info.get("kernelVersion") or unknown,
+        info.get("containerRuntimeVersion") or unknown,
+    ]
 
 
 def _event(obj: Object) -> list[Any]:
@@ -59,8 +68,18 @@ def _event(obj: Object) -> list[Any]:
     if source.get("host"):
         where += f", {source['host']}"
     count = at(obj, "series.count") or obj.get("count") or 1
-    return [since(last), obj.get("type", ""), obj.get("reason", ""), f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}",
-            involved.get("fieldPath", ""), where, str(obj.get("message", "")).strip(), since(first), count, _name(obj)]
+    return [
+        since(last),
+        obj.get("type", ""),
+        obj.get("reason", ""),
+        f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}",
+        involved.get("fieldPath", ""),
+        where,
+        str(obj.get("message", "")).strip(),
+        since(first),
+        count,
+        _name(obj),
+    ]
 
 
 def _job(obj: Object) -> list[Any]:
@@ -89,8 +108,14 @@ def _job_status(obj: Object) -> str:
 
 def _deployment(obj: Object) -> list[Any]:
     status, wanted = obj.get("status") or {}, at(obj, "spec.replicas") or 0
-    return [_name(obj), f"{status.get('readyReplicas', 0)}/{wanted}", status.get("updatedReplicas", 0), status.get("availableReplicas", 0),
-            age(obj), *_template(obj)]
+    return [
+        _name(obj),
+        f"{status.get('readyReplicas', 0)}/{wanted}",
+        status.get("updatedReplicas", 0),
+        status.get("availableReplicas", 0),
+        age(obj),
+        *_template(obj),
+    ]
 
 
 def _daemon_set(obj: Object) -> list[Any]:
@@ -113,19 +138,24 @@ def _stateful_set(obj: Object) -> list[Any]:
 
 def _service(obj: Object) -> list[Any]:
     spec = obj.get("spec") or {}
-    ports = [f"{p['port']}:{p['nodePort']}/{p.get('protocol', 'TCP')}" if p.get("nodePort") else f"{p['port']}/{p.get('protocol', 'TCP')}"
-             for p in spec.get("ports") or ()]
+    ports = [
+        f"{p['port']}:{p['nodePort']}/{p.get('protocol', 'TCP')}" if p.get("nodePort") else f"{p['port']}/{p.get('protocol', 'TCP')}"
+        for p in spec.get("ports") or ()
+    ]
     ingress = [one.get("ip") or one.get("hostname") for one in at(obj, "status.loadBalancer.ingress") or ()]
     pending = "<pending>" if spec.get("type") == "LoadBalancer" else "<none>"
     outside = ",".join(filter(None, [*ingress, *(spec.get("externalIPs") or ())])) or spec.get("externalName") or pending
     chosen = ",".join(f"{key}={value}" for key, value in sorted((spec.get("selector") or {}).items()))
-    return [_name(obj), spec.get("type", ""), spec.get("clusterIP") or "<none>", outside, ",".join(ports) or "<none>", age(obj),
-            chosen or "<none>"]
+    return [_name(obj), spec.get("type", ""), spec.get("clusterIP") or "<none>", outside, ",".join(ports) or "<none>", age(obj), chosen or "<none>"]
 
 
 def _endpoints(obj: Object) -> list[Any]:
-    places = [f"{address['ip']}:{port['port']}" for subset in obj.get("subsets") or () for port in subset.get("ports") or ()
-              for address in subset.get("addresses") or ()]
+    places = [
+        f"{address['ip']}:{port['port']}"
+        for subset in obj.get("subsets") or ()
+        for port in subset.get("ports") or ()
+        for address in subset.get("addresses") or ()
+    ]
     shown = ",".join(places[:3]) + (f" + {len(places) - 3} more..." if len(places) > 3 else "")
     return [_name(obj), shown or "<none>", age(obj)]
 
@@ -133,19 +163,36 @@ def _endpoints(obj: Object) -> list[Any]:
 def _volume(obj: Object) -> list[Any]:
     spec, claim = obj.get("spec") or {}, at(obj, "spec.claimRef") or {}
     phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else at(obj, "status.phase") or ""
-    return [_name(obj), at(obj, "spec.capacity.storage") or "", _modes(spec.get("accessModes")),
-            spec.get("persistentVolumeReclaimPolicy", ""), phase, f"{claim['namespace']}/{claim['name']}" if claim else "",
-            spec.get("storageClassName", ""), spec.get("volumeAttributesClassName") or "<unset>", at(obj, "status.reason") or "", age(obj),
-            spec.get("volumeMode") or "<unset>"]
+    return [
+        _name(obj),
+        at(obj, "spec.capacity.storage") or "",
+        _modes(spec.get("accessModes")),
+        spec.get("persistentVolumeReclaimPolicy", ""),
+        phase,
+        f"{claim['namespace']}/{claim['name']}" if claim else "",
+        spec.get("storageClassName", ""),
+        spec.get("volumeAttributesClassName") or "<unset>",
+        at(obj, "status.reason") or "",
+        age(obj),
+        spec.get("volumeMode") or "<unset>",
+    ]
 
 
 def _claim(obj: Object) -> list[Any]:
     spec = obj.get("spec") or {}
     phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else at(obj, "status.phase") or ""
     bound = bool(spec.get("volumeName"))
-    return [_name(obj), phase, spec.get("volumeName", ""), (at(obj, "status.capacity.storage") or "") if bound else "",
-            _modes(at(obj, "status.accessModes")) if bound else "", spec.get("storageClassName", ""),
-            spec.get("volumeAttributesClassName") or "<unset>", age(obj), spec.get("volumeMode") or "<unset>"]
+    return [
+        _name(obj),
+        phase,
+        spec.get("volumeName", ""),
+        (at(obj, "status.capacity.storage") or "") if bound else "",
+        _modes(at(obj, "status.accessModes")) if bound else "",
+        spec.get("storageClassName", ""),
+        spec.get("volumeAttributesClassName") or "<unset>",
+        age(obj),
+        spec.get("volumeMode") or "<unset>",
+    ]
 
 
 def _modes(modes: list[str] | None) -> str:
@@ -162,9 +209,18 @@ def _budget(obj: Object) -> list[Any]:
 def _cron_job(obj: Object) -> list[Any]:
     spec, last = obj.get("spec") or {}, at(obj, "status.lastScheduleTime")
     containers = at(obj, "spec.jobTemplate.spec.template.spec.containers") or []
-    return [_name(obj), spec.get("schedule", ""), spec.get("timeZone") or "<none>", "True" if spec.get("suspend") else "False",
-            len(at(obj, "status.active") or ()), since(last) if last else "<none>", age(obj), names(containers),
-            images(containers), "<none>"]
+    return [
+        _name(obj),
+        spec.get("schedule", ""),
+        spec.get("timeZone") or "<none>",
+        "True" if spec.get("suspend") else "False",
+        len(at(obj, "status.active") or ()),
+        since(last) if last else "<none>",
+        age(obj),
+        names(containers),
+        images(containers),
+        "<none>",
+    ]
 
 
 def _binding(obj: Object) -> list[Any]:
@@ -184,33 +240,50 @@ BUILTIN: dict[str, tuple[tuple[Column, ...], Cells]] = {
     "events": (_cols("Last Seen,Type,Reason,Object,Subobject+,Source+,Message,First Seen+,Count:integer+,Name+"), _event),
     "jobs.batch": ((*_cols("Name,Status,Completions,Duration,Age"), *WORKLOAD), _job),
     "deployments.apps": ((*_cols("Name,Ready,Up-to-date:integer,Available:integer,Age"), *WORKLOAD), _deployment),
-    "daemonsets.apps": ((*_cols("Name,Desired:integer,Current:integer,Ready:integer,Up-to-date:integer,Available:integer,Node Selector,"
-                                "Age"), *WORKLOAD), _daemon_set),
+    "daemonsets.apps": (
+        (*_cols("Name,Desired:integer,Current:integer,Ready:integer,Up-to-date:integer,Available:integer,Node Selector,Age"), *WORKLOAD),
+        _daemon_set,
+    ),
     "replicasets.apps": ((*_cols("Name,Desired:integer,Current:integer,Ready:integer,Age"), *WORKLOAD), _replica_set),
     "statefulsets.apps": ((*_cols("Name,Ready,Age"), *WORKLOAD[:2]), _stateful_set),
     "services": (_cols("Name,Type,Cluster-IP,External-IP,Port(s),Age,Selector+"), _service),
     "endpoints": (_cols("Name,Endpoints,Age"), _endpoints),
-    "configmaps": (_cols("Name,Data:integer,Age"),
-                   lambda obj: [_name(obj), len(obj.get("data") or {}) + len(obj.get("binaryData") or {}), age(obj)]),
+    "configmaps": (_cols("Name,Data:integer,Age"), lambda obj: [_name(obj), len(obj.get("data") or {}) + len(obj.get("binaryData") or {}), age(obj)]),
     "secrets": (_cols("Name,Type,Data:integer,Age"), lambda obj: [_name(obj), obj.get("type", ""), len(obj.get("data") or {}), age(obj)]),
     "serviceaccounts": (_cols("Name,Secrets:integer,Age"), lambda obj: [_name(obj), len(obj.get("secrets") or ()), age(obj)]),
     "namespaces": (_cols("Name,Status,Age"), lambda obj: [_name(obj), at(obj, "status.phase") or "", age(obj)]),
-    "persistentvolumes": (_cols("Name,Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,VolumeAttributesClass,Reason,Age,"
-                                "VolumeMode+"), _volume),
-    "persistentvolumeclaims": (_cols("Name,Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,VolumeMode+"),
-                               _claim),
+    "persistentvolumes": (
+        _cols("Name,Capacity,Access Modes,Reclaim Policy,Status,Claim,StorageClass,VolumeAttributesClass,Reason,Age,VolumeMode+"),
+        _volume,
+    ),
+    "persistentvolumeclaims": (_cols("Name,Status,Volume,Capacity,Access Modes,StorageClass,VolumeAttributesClass,Age,VolumeMode+"), _claim),
     "poddisruptionbudgets.policy": (_cols("Name,Min Available,Max Unavailable,Allowed Disruptions:integer,Age"), _budget),
     "cronjobs.batch": ((*_cols("Name,Schedule,Timezone,Suspend:boolean,Active:integer,Last Schedule,Age"), *WORKLOAD), _cron_job),
-    "priorityclasses.scheduling.k8s.io": (_cols("Name,Value:integer,Global-Default:boolean,Age,PreemptionPolicy"), lambda obj: [
-        _name(obj), obj.get("value", 0), bool(obj.get("globalDefault")), age(obj), obj.get("preemptionPolicy", "")]),
+    "priorityclasses.scheduling.k8s.io": (
+        _cols("Name,Value:integer,Global-Default:boolean,Age,PreemptionPolicy"),
+        lambda obj: [_name(obj), obj.get("value", 0), bool(obj.get("globalDefault")), age(obj), obj.get("preemptionPolicy", "")],
+    ),
     "storageclasses.storage.k8s.io": (
-        _cols("Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age"), lambda obj: [
-            _name(obj), obj.get("provisioner", ""), obj.get("reclaimPolicy", ""), obj.get("volumeBindingMode", ""),
-            bool(obj.get("allowVolumeExpansion")), age(obj)]),
+        _cols("Name,Provisioner,ReclaimPolicy,VolumeBindingMode,AllowVolumeExpansion,Age"),
+        lambda obj: [
+            _name(obj),
+            obj.get("provisioner", ""),
+            obj.get("reclaimPolicy", ""),
+            obj.get("volumeBindingMode", ""),
+            bool(obj.get("allowVolumeExpansion")),
+            age(obj),
+        ],
+    ),
     "leases.coordination.k8s.io": (_cols("Name,Holder,Age"), lambda obj: [_name(obj), at(obj, "spec.holderIdentity") or "", age(obj)]),
     "rolebindings.rbac.authorization.k8s.io": (_cols("Name,Role,Age,Users+,Groups+,ServiceAccounts+"), _binding),
     "clusterrolebindings.rbac.authorization.k8s.io": (_cols("Name,Role,Age,Users+,Groups+,ServiceAccounts+"), _binding),
-    **{resource: (_cols("Name,Created At"), _created) for resource in (
-        "roles.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io", "limitranges",
-        "customresourcedefinitions.apiextensions.k8s.io")},
+    **{
+        resource: (_cols("Name,Created At"), _created)
+        for resource in (
+            "roles.rbac.authorization.k8s.io",
+            "clusterroles.rbac.authorization.k8s.io",
+            "limitranges",
+            "customresourcedefinitions.apiextensions.k8s.io",
+        )
+    },
 }

@@ -43,8 +43,13 @@ def _set(target: Object, **values: Any) -> None:
 def _container(container: Object) -> None:
     image = str(container.get("image", ""))
     tag = image.rpartition("/")[2].partition(":")[2]
-    _set(container, resources={}, terminationMessagePath="/dev/termination-log", terminationMessagePolicy="File",
-         imagePullPolicy="Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent")
+    _set(
+        container,
+        resources={},
+        terminationMessagePath="/dev/termination-log",
+        terminationMessagePolicy="File",
+        imagePullPolicy="Always" if tag in ("", "latest") and "@" not in image else "IfNotPresent",
+    )
     for port in container.get("ports") or ():
         _set(port, protocol="TCP")
     for env in container.get("env") or ():
@@ -58,8 +63,14 @@ def _container(container: Object) -> None:
 
 def pod_spec(spec: Object) -> None:
     """Defaults of a pod spec or of a pod template's."""
-    _set(spec, restartPolicy="Always", terminationGracePeriodSeconds=30, dnsPolicy="ClusterFirst", securityContext={},
-         schedulerName="default-scheduler")
+    _set(
+        spec,
+        restartPolicy="Always",
+        terminationGracePeriodSeconds=30,
+        dnsPolicy="ClusterFirst",
+        securityContext={},
+        schedulerName="default-scheduler",
+    )
     for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
         _container(container)
     for volume in spec.get("volumes") or ():
@@ -152,8 +163,14 @@ def _job(_: Cluster, obj: Object) -> None:
     spec = _spec(obj)
     if spec.get("completions") is None and spec.get("parallelism") is None:
         _set(spec, completions=1)
-    _set(spec, parallelism=1, backoffLimit=6, completionMode="NonIndexed", suspend=False,
-         podReplacementPolicy="Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed")
+    _set(
+        spec,
+        parallelism=1,
+        backoffLimit=6,
+        completionMode="NonIndexed",
+        suspend=False,
+        podReplacementPolicy="Failed" if spec.get("podFailurePolicy") else "TerminatingOrFailed",
+    )
     _template(obj)
     meta = obj.get("metadata") or {}
     if not spec.get("manualSelector") and not spec.get("selector") and meta.get("uid"):
@@ -246,10 +263,23 @@ def _definition(_: Cluster, obj: Object) -> None:
 
 
 _RULES: dict[str, Callable[[Cluster, Object], None]] = {
-    "pods": _pod, "deployments.apps": _deployment, "daemonsets.apps": _daemon_set, "replicasets.apps": _replica_set,
-    "statefulsets.apps": _stateful_set, "jobs.batch": _job, "cronjobs.batch": _cron_job, "services": _service,
-    "namespaces": _namespace, "secrets": _secret, "persistentvolumeclaims": _claim, "persistentvolumes": _volume,
-    "poddisruptionbudgets.policy": _budget, "nodes": _node, "priorityclasses.scheduling.k8s.io": _priority_class,
-    "storageclasses.storage.k8s.io": _storage_class, "rolebindings.rbac.authorization.k8s.io": _binding,
-    "clusterrolebindings.rbac.authorization.k8s.io": _binding, "customresourcedefinitions.apiextensions.k8s.io": _definition,
+    "pods": _pod,
+    "deployments.apps": _deployment,
+    "daemonsets.apps": _daemon_set,
+    "replicasets.apps": _replica_set,
+    "statefulsets.apps": _stateful_set,
+    "jobs.batch": _job,
+    "cronjobs.batch": _cron_job,
+    "services": _service,
+    "namespaces": _namespace,
+    "secrets": _secret,
+    "persistentvolumeclaims": _claim,
+    "persistentvolumes": _volume,
+    "poddisruptionbudgets.policy": _budget,
+    "nodes": _node,
+    "priorityclasses.scheduling.k8s.io": _priority_class,
+    "storageclasses.storage.k8s.io": _storage_class,
+    "rolebindings.rbac.authorization.k8s.io": _binding,
+    "clusterrolebindings.rbac.authorization.k8s.io": _binding,
+    "customresourcedefinitions.apiextensions.k8s.io": _definition,
 }

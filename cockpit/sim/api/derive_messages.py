@@ -18,15 +18,39 @@ from typing import Any
 from cockpit.sim.api.protobufs import fields_of
 
 TARGET = Path(__file__).with_name("builtin_messages.json")
-CORE = ("Pod", "Service", "ConfigMap", "Secret", "Namespace", "Node", "ServiceAccount", "PersistentVolumeClaim", "PersistentVolume",
-        "Event", "Binding", "Endpoints", "ResourceQuota", "LimitRange")
+CORE = (
+    "Pod",
+    "Service",
+    "ConfigMap",
+    "Secret",
+    "Namespace",
+    "Node",
+    "ServiceAccount",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "Event",
+    "Binding",
+    "Endpoints",
+    "ResourceQuota",
+    "LimitRange",
+)
 ROOTS = [
-    *(f"core.v1.{kind}" for kind in CORE), *(f"apps.v1.{kind}" for kind in ("Deployment", "DaemonSet", "ReplicaSet", "StatefulSet")),
-    "batch.v1.Job", "batch.v1.CronJob", "policy.v1.PodDisruptionBudget", "policy.v1.Eviction", "autoscaling.v1.Scale",
+    *(f"core.v1.{kind}" for kind in CORE),
+    *(f"apps.v1.{kind}" for kind in ("Deployment", "DaemonSet", "ReplicaSet", "StatefulSet")),
+    "batch.v1.Job",
+    "batch.v1.CronJob",
+    "policy.v1.PodDisruptionBudget",
+    "policy.v1.Eviction",
+    "autoscaling.v1.Scale",
     *(f"rbac.v1.{kind}" for kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")),
-    "scheduling.v1.PriorityClass", "storage.v1.StorageClass", "coordination.v1.Lease", "meta.v1.DeleteOptions",
-    *(f"authorization.v1.{kind}" for kind in ("SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview",
-                                              "LocalSubjectAccessReview")),
+    "scheduling.v1.PriorityClass",
+    "storage.v1.StorageClass",
+    "coordination.v1.Lease",
+    "meta.v1.DeleteOptions",
+    *(
+        f"authorization.v1.{kind}"
+        for kind in ("SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview", "LocalSubjectAccessReview")
+    ),
     "authentication.v1.SelfSubjectReview",
 ]
 _SCALARS = {1: "d", 3: "i", 4: "i", 5: "i", 8: "o", 9: "s", 12: "b", 13: "i"}
@@ -43,7 +67,7 @@ def descriptors(binary: bytes) -> Iterator[bytes]:
     for found in re.finditer(rb"\x1f\x8b\x08\x00", binary):
         unpacker = zlib.decompressobj(31)
         try:
-            text = unpacker.decompress(binary[found.start():found.start() + 1_000_000])
+            text = unpacker.decompress(binary[found.start() : found.start() + 1_000_000])
         except zlib.error:
             continue
         if unpacker.eof and b"generated.proto" in text[:120]:

@@ -86,13 +86,17 @@ def resource_list(cluster: Cluster, group: str, version: str) -> dict[str, Any] 
         return None
     resources = [entry for kind in kinds for entry in _entries(kind, version)]
     resources += _virtual_resources(cluster, group, version)
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{group}/{version}" if group else version,
-            "resources": resources}
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{group}/{version}" if group else version, "resources": resources}
 
 
 def _entries(kind: Kind, version: str) -> list[dict[str, Any]]:
-    entry: dict[str, Any] = {"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind,
-                             "verbs": list(kind.verbs)}
+    entry: dict[str, Any] = {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": list(kind.verbs),
+    }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)
     if kind.categories:
@@ -100,9 +104,13 @@ def _entries(kind: Kind, version: str) -> list[dict[str, Any]]:
     entries = [entry]
     for name in subresources(kind):
         kind_name, group, sub_version, verbs = _SUBRESOURCE[name]
-        one: dict[str, Any] = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced,
-                               "kind": kind_name or _PROXY_KINDS.get(kind.plural, kind.kind) if name == "proxy" else kind_name or kind.kind,
-                               "verbs": list(verbs)}
+        one: dict[str, Any] = {
+            "name": f"{kind.plural}/{name}",
+            "singularName": "",
+            "namespaced": kind.namespaced,
+            "kind": kind_name or _PROXY_KINDS.get(kind.plural, kind.kind) if name == "proxy" else kind_name or kind.kind,
+            "verbs": list(verbs),
+        }
         if group or name == "scale":
             one |= {"group": group, "version": sub_version}
         entries.append(one)
@@ -115,8 +123,10 @@ def aggregated(cluster: Cluster, legacy: bool, form: Form) -> dict[str, Any]:
     for group, versions in groups(cluster).items():
         if (group == "") is not legacy:
             continue
-        listed = [{"version": version, "freshness": "Current", "resources": _discovered(cluster, group, version, kinds)}
-                  for version, kinds in versions.items()]
+        listed = [
+            {"version": version, "freshness": "Current", "resources": _discovered(cluster, group, version, kinds)}
+            for version, kinds in versions.items()
+        ]
         metadata: dict[str, Any] = {"creationTimestamp": None}
         if group:
             metadata["name"] = group
@@ -128,17 +138,26 @@ def _discovered(cluster: Cluster, group: str, version: str, kinds: list[Kind]) -
     found = [_resource(kind, group, version) for kind in kinds]
     for entry in _virtual_resources(cluster, group, version):
         kind = {"group": group, "version": version, "kind": entry["kind"]}
-        found.append({"resource": entry["name"].partition("/")[0], "responseKind": kind,
-                      "scope": "Namespaced" if entry["namespaced"] else "Cluster", "singularResource": entry.get("singularName", ""),
-                      "verbs": entry["verbs"]})
+        found.append(
+            {
+                "resource": entry["name"].partition("/")[0],
+                "responseKind": kind,
+                "scope": "Namespaced" if entry["namespaced"] else "Cluster",
+                "singularResource": entry.get("singularName", ""),
+                "verbs": entry["verbs"],
+            }
+        )
     return found
 
 
 def _resource(kind: Kind, group: str, version: str) -> dict[str, Any]:
     own = {"group": group, "version": version, "kind": kind.kind}
     entry: dict[str, Any] = {
-        "resource": kind.plural, "responseKind": own, "scope": "Namespaced" if kind.namespaced else "Cluster",
-        "singularResource": kind.singular, "verbs": list(kind.verbs or READ_WRITE),
+        "resource": kind.plural,
+        "responseKind": own,
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular,
+        "verbs": list(kind.verbs or READ_WRITE),
     }
     if kind.short_names:
         entry["shortNames"] = list(kind.short_names)

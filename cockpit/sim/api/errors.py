@@ -24,7 +24,11 @@ def status_of(error: ApiError) -> dict[str, Any]:
     """The metav1.Status object of a failure."""
     metadata = {"continue": error.continue_token} if error.continue_token else {}
     status: dict[str, Any] = {
-        "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure", "message": error.message,
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": metadata,
+        "status": "Failure",
+        "message": error.message,
     }
     if error.reason:
         status["reason"] = error.reason

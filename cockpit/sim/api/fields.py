@@ -57,8 +57,7 @@ def _check_types(kind: Kind, version: str, schema: Schema, obj: dict[str, Any]) 
             found, _, rest = one["message"].partition(": ")[2].partition(": ")
             wanted = rest.partition("of type ")[2].partition(":")[0]
             said = f"json: cannot unmarshal {found.strip(chr(34))} into Go struct field {kind.kind}.{one['field']} of type "
-            raise bad_request(f'{kind.kind} in version "{version}" cannot be handled as a {kind.kind}: {said}'
-                              f"{_GO_TYPES.get(wanted, wanted)}")
+            raise bad_request(f'{kind.kind} in version "{version}" cannot be handled as a {kind.kind}: {said}{_GO_TYPES.get(wanted, wanted)}')
 
 
 def quantities_to_text(schema: Schema, value: Any) -> None:
@@ -95,13 +94,16 @@ def require_kind(kind: Kind, api_version: str, obj: dict[str, Any]) -> None:
         raise bad_request(f"the API version in the data ({said}) does not match the expected API version ({api_version})")
     if obj.get("kind") and obj["kind"] != kind.kind:
         version = api_version.rpartition("/")[2]
-        raise bad_request(f'{obj["kind"]} in version "{version}" cannot be handled as a {kind.kind}: no kind "{obj["kind"]}" is registered '
-                          f"for the version \"{api_version}\" at this path")
+        raise bad_request(
+            f'{obj["kind"]} in version "{version}" cannot be handled as a {kind.kind}: no kind "{obj["kind"]}" is registered '
+            f'for the version "{api_version}" at this path'
+        )
 
 
 def unsupported_patch(kind: Kind) -> ApiError:
     types = ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"]
     if kind.builtin:
         types.insert(2, "application/strategic-merge-patch+json")
-    return ApiError(415, "UnsupportedMediaType",
-                    f"the body of the request was in an unknown format - accepted media types include: {', '.join(types)}", {})
+    return ApiError(
+        415, "UnsupportedMediaType", f"the body of the request was in an unknown format - accepted media types include: {', '.join(types)}", {}
+    )

@@ -15,9 +15,24 @@ Path = tuple[str, ...]
 ITEM = "·item·"  # the value of a list item's own path
 _KEY_DEFAULTS = {"protocol": "TCP"}
 _UNMANAGED = {
-    ("f:apiVersion",), ("f:kind",), ("f:metadata",),
-    *(("f:metadata", f"f:{name}") for name in ("name", "namespace", "creationTimestamp", "selfLink", "uid", "generation",
-                                               "managedFields", "resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds")),
+    ("f:apiVersion",),
+    ("f:kind",),
+    ("f:metadata",),
+    *(
+        ("f:metadata", f"f:{name}")
+        for name in (
+            "name",
+            "namespace",
+            "creationTimestamp",
+            "selfLink",
+            "uid",
+            "generation",
+            "managedFields",
+            "resourceVersion",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        )
+    ),
 }
 
 

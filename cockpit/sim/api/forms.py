@@ -25,17 +25,29 @@ def plain(target: Target, record: Record) -> bytes:
 
 def regarding(event: dict[str, Any]) -> dict[str, Any]:
     """A core/v1 Event as events.k8s.io/v1 shows it."""
-    moved = {"involvedObject": "regarding", "message": "note", "source": "deprecatedSource", "count": "deprecatedCount",
-             "firstTimestamp": "deprecatedFirstTimestamp", "lastTimestamp": "deprecatedLastTimestamp",
-             "reportingComponent": "reportingController"}
+    moved = {
+        "involvedObject": "regarding",
+        "message": "note",
+        "source": "deprecatedSource",
+        "count": "deprecatedCount",
+        "firstTimestamp": "deprecatedFirstTimestamp",
+        "lastTimestamp": "deprecatedLastTimestamp",
+        "reportingComponent": "reportingController",
+    }
     return {**{moved.get(key, key): value for key, value in event.items()}, "apiVersion": "events.k8s.io/v1"}
 
 
 def core_event(event: dict[str, Any]) -> dict[str, Any]:
     """An events.k8s.io/v1 Event as it is stored: core/v1."""
-    moved = {"regarding": "involvedObject", "note": "message", "deprecatedSource": "source", "deprecatedCount": "count",
-             "deprecatedFirstTimestamp": "firstTimestamp", "deprecatedLastTimestamp": "lastTimestamp",
-             "reportingController": "reportingComponent"}
+    moved = {
+        "regarding": "involvedObject",
+        "note": "message",
+        "deprecatedSource": "source",
+        "deprecatedCount": "count",
+        "deprecatedFirstTimestamp": "firstTimestamp",
+        "deprecatedLastTimestamp": "lastTimestamp",
+        "reportingController": "reportingComponent",
+    }
     return {**{moved.get(key, key): value for key, value in event.items()}, "apiVersion": "v1"}
 
 
@@ -48,14 +60,25 @@ def definitions(target: Target) -> list[dict[str, Any]]:
         return [_definition(name, type_, priority) for name, type_, priority in triples]
     own = kind.columns.get(target.version) or AGE
     return [_definition("Name", "string", 0)] + [
-        {"name": one["name"], "type": one["type"], "format": one.get("format", ""),
-         "description": one.get("description") or f"Custom resource definition column (in JSONPath format): {one['jsonPath']}",
-         "priority": one.get("priority", 0)} for one in own]
+        {
+            "name": one["name"],
+            "type": one["type"],
+            "format": one.get("format", ""),
+            "description": one.get("description") or f"Custom resource definition column (in JSONPath format): {one['jsonPath']}",
+            "priority": one.get("priority", 0),
+        }
+        for one in own
+    ]
 
 
 def _definition(name: str, type_: str, priority: int) -> dict[str, Any]:
-    return {"name": name, "type": type_, "format": "name" if name == "Name" else "", "description": DESCRIPTIONS.get(name, name),
-            "priority": priority}
+    return {
+        "name": name,
+        "type": type_,
+        "format": "name" if name == "Name" else "",
+        "description": DESCRIPTIONS.get(name, name),
+        "priority": priority,
+    }
 
 
 def cells(target: Target, obj: dict[str, Any]) -> list[Any]:
@@ -116,7 +139,7 @@ async def list_body(form: Form, target: Target, records: list[Record], metadata:
     include = _included(query)
     pieces: list[bytes] = []
     for start in range(0, len(records), ROWS_AT_A_TIME):
-        some = records[start:start + ROWS_AT_A_TIME]
+        some = records[start : start + ROWS_AT_A_TIME]
         objects = [one.object for one in some] if len(records) <= ROWS_AT_A_TIME else [one.fresh() for one in some]
         made = [_row(target, one, include) if form.name == "Table" else partial(one) for one in objects]
         pieces.append(encode(made)[1:-1])

@@ -74,7 +74,7 @@ def _follow(word: str, argument: Any, value: Any) -> list[Any]:
     if not isinstance(value, list):
         return []
     if word == "index":
-        return value[argument:argument + 1] if argument != -1 else value[-1:]
+        return value[argument : argument + 1] if argument != -1 else value[-1:]
     if word == "slice":
         return value[slice(*argument)]
     if word == "filter":

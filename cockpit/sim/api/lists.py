@@ -115,7 +115,7 @@ def _check_version(cluster: Cluster, call: Call) -> None:
     if match and not rv:
         raise bad_request("resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided")
     if rv and not rv.isdigit():
-        raise bad_request(f"resourceVersion: Invalid value: \"{rv}\": strconv.ParseUint: parsing \"{rv}\": invalid syntax")
+        raise bad_request(f'resourceVersion: Invalid value: "{rv}": strconv.ParseUint: parsing "{rv}": invalid syntax')
     if rv and int(rv) > cluster.rv:
         details = {"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}], "retryAfterSeconds": 1}
         raise ApiError(504, "Timeout", f"Timeout: Too large resource version: {rv}, current: {cluster.rv}", details)
@@ -132,11 +132,10 @@ def _narrowed(target: Target, records: list[Record], start: str) -> list[Record]
     if target.namespace is None:
         return records[low:]
     low = max(low, bisect_right(records, f"{target.namespace}/", key=lambda record: record.key))
-    return records[low:bisect_right(records, f"{target.namespace}0", key=lambda record: record.key)]
+    return records[low : bisect_right(records, f"{target.namespace}0", key=lambda record: record.key)]
 
 
-def _cut(snapshots: Snapshots, target: Target, whole: list[Record], narrowed: list[Record], matches: Match | None, limit: int,
-         rv: int) -> Page:
+def _cut(snapshots: Snapshots, target: Target, whole: list[Record], narrowed: list[Record], matches: Match | None, limit: int, rv: int) -> Page:
     if not limit:
         return Page(narrowed if matches is None else [one for one in narrowed if matches(one)], rv)
     taken: list[Record] = []

@@ -36,8 +36,9 @@ class LogOptions:
         if seconds is not None and moment:
             raise bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified")
         if self.tail is not None and self.tail < 0:
-            raise errors.ApiError(422, "Invalid", f'PodLogOptions "" is invalid: tailLines: Invalid value: {self.tail}: '
-                                  "must be greater than or equal to 0", {})
+            raise errors.ApiError(
+                422, "Invalid", f'PodLogOptions "" is invalid: tailLines: Invalid value: {self.tail}: must be greater than or equal to 0', {}
+            )
         self.since = _since(seconds, moment)
 
 

@@ -29,8 +29,12 @@ class Owner:
 
     def entry(self) -> dict[str, Any]:
         entry: dict[str, Any] = {
-            "manager": self.manager, "operation": self.operation, "apiVersion": self.api_version, "time": self.time,
-            "fieldsType": "FieldsV1", "fieldsV1": fieldsets.to_fields_v1(self.paths),
+            "manager": self.manager,
+            "operation": self.operation,
+            "apiVersion": self.api_version,
+            "time": self.time,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": fieldsets.to_fields_v1(self.paths),
         }
         return {**entry, "subresource": self.subresource} if self.subresource else entry
 
@@ -38,9 +42,16 @@ class Owner:
 def owners_of(entries: list[dict[str, Any]] | None) -> list[Owner]:
     """The owners written in managedFields; entries that name no manager are left out."""
     return [
-        Owner(entry["manager"], entry.get("operation", "Update"), entry.get("apiVersion", ""), entry.get("subresource", ""),
-              entry.get("time", ""), fieldsets.from_fields_v1(entry.get("fieldsV1") or {}))
-        for entry in entries or () if entry.get("manager")
+        Owner(
+            entry["manager"],
+            entry.get("operation", "Update"),
+            entry.get("apiVersion", ""),
+            entry.get("subresource", ""),
+            entry.get("time", ""),
+            fieldsets.from_fields_v1(entry.get("fieldsV1") or {}),
+        )
+        for entry in entries or ()
+        if entry.get("manager")
     ]
 
 

@@ -67,8 +67,7 @@ def stamp_new(kind: Kind, metadata: dict[str, Any], now: str) -> None:
 
 def carry_over(metadata: dict[str, Any], old: dict[str, Any]) -> None:
     """Restore in a changed object what an update may not change."""
-    for fixed in ("name", "namespace", "uid", "creationTimestamp", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds",
-                  "generation"):
+    for fixed in ("name", "namespace", "uid", "creationTimestamp", "generateName", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
         if fixed in old:
             metadata[fixed] = old[fixed]
         else:
@@ -91,15 +90,14 @@ def metadata_causes(kind: Kind, metadata: dict[str, Any]) -> list[dict[str, str]
     for index, owner in enumerate(metadata.get("ownerReferences") or ()):
         for part in ("apiVersion", "kind", "name", "uid"):
             if not owner.get(part):
-                causes.append(cause(f"metadata.ownerReferences[{index}].{part}", f"Required value: {part} must not be empty",
-                                    "FieldValueRequired"))
+                causes.append(cause(f"metadata.ownerReferences[{index}].{part}", f"Required value: {part} must not be empty", "FieldValueRequired"))
     return causes
 
 
 def _name_causes(kind: Kind, name: str) -> list[dict[str, str]]:
     if kind.group in _FREE_NAMES:
         bad = name in (".", "..") or "/" in name or "%" in name
-        return [cause("metadata.name", f'Invalid value: "{name}": may not contain \'/\' or \'%\'')] if bad else []
+        return [cause("metadata.name", f"Invalid value: \"{name}\": may not contain '/' or '%'")] if bad else []
     rule, says, longest = _NAME_RULES.get(kind.resource, (SUBDOMAIN, SUBDOMAIN_SAYS, 253))
     if len(name) > longest:
         return [cause("metadata.name", f'Invalid value: "{name}": must be no more than {longest} characters')]

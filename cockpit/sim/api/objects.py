@@ -38,8 +38,12 @@ def selector_text(selector: dict[str, Any] | None) -> str:
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
     for one in selector.get("matchExpressions") or ():
         values = ",".join(one.get("values") or ())
-        words = {"In": f"{one['key']} in ({values})", "NotIn": f"{one['key']} notin ({values})",
-                 "Exists": one["key"], "DoesNotExist": f"!{one['key']}"}
+        words = {
+            "In": f"{one['key']} in ({values})",
+            "NotIn": f"{one['key']} notin ({values})",
+            "Exists": one["key"],
+            "DoesNotExist": f"!{one['key']}",
+        }
         parts.append(words[one["operator"]])
     return ",".join(parts) or "<none>"
 

@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from cockpit.sim.store import Cluster
 
 PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
-QUERY = [{"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
-         for name in ("dryRun", "fieldManager", "fieldValidation", "force")]
-PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+QUERY = [
+    {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
+    for name in ("dryRun", "fieldManager", "fieldValidation", "force")
+]
+PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
 def v3_index(cluster: Cluster) -> dict[str, Any]:
@@ -60,9 +62,9 @@ def _paths(kind: Kind, version: str, ref: dict[str, Any]) -> dict[str, Any]:
 
     def operation(action: str, content: dict[str, Any] | None = None) -> dict[str, Any]:
         answers = {"200": {"description": "OK", "content": {"application/json": {"schema": ref}}}}
-        one: dict[str, Any] = {"parameters": QUERY, "responses": answers,
-                               "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk}
+        one: dict[str, Any] = {"parameters": QUERY, "responses": answers, "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk}
         return {**one, "requestBody": {"content": content}} if content else one
+
     body = {"*/*": {"schema": ref}}
     collection = {"get": operation("list"), "post": operation("post", body)}
     patches = {kind_of_patch: {"schema": {"type": "object"}} for kind_of_patch in PATCH_TYPES}
@@ -76,8 +78,7 @@ def _object_schema(kind: Kind, version: str) -> dict[str, Any]:
         name = shapes.table()["kinds"].get(kind.resource)
         return {**(_type_schema(name) if name else {"type": "object"}), **gvk}
     schema = kind.schemas.get(version) or {}
-    properties = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"},
-                  **(schema.get("properties") or {})}
+    properties = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}, **(schema.get("properties") or {})}
     return {**schema, "type": "object", "properties": properties, **gvk}
 
 
@@ -108,14 +109,22 @@ def v2_json(cluster: Cluster) -> dict[str, Any]:
         definitions[name] = {"type": "object", "x-kubernetes-group-version-kind": [_gvk(kind, kind.version)]}
         for path, operations in _paths(kind, kind.version, {"$ref": f"#/definitions/{name}"}).items():
             parameters = [{"name": one["name"], "in": "query", "type": "string"} for one in QUERY]
-            paths[path] = {method: {**{k: v for k, v in one.items() if k not in ("requestBody", "responses")}, "parameters": parameters,
-                                    "responses": {"200": {"description": "OK"}}} for method, one in operations.items()}
+            paths[path] = {
+                method: {
+                    **{k: v for k, v in one.items() if k not in ("requestBody", "responses")},
+                    "parameters": parameters,
+                    "responses": {"200": {"description": "OK"}},
+                }
+                for method, one in operations.items()
+            }
     return {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "v1.34.2"}, "paths": paths, "definitions": definitions}
 
 
 def v2_protobuf() -> bytes:
     """The smallest gnostic Document: swagger, info, no paths; clients then use what they have built in."""
+
     def text(number: int, value: bytes) -> bytes:
         return bytes([number << 3 | 2, len(value)]) + value
+
     info = text(1, b"Kubernetes") + text(2, b"v1.34.2")
     return text(1, b"2.0") + text(2, info) + text(8, b"")

@@ -18,9 +18,17 @@ def cells(pod: Object) -> list[Any]:
     gates = [one["conditionType"] for one in spec.get("readinessGates") or ()]
     met = sum(conditions(pod).get(gate) == "True" for gate in gates)
     ips = [one["ip"] for one in status.get("podIPs") or ()] or [status.get("podIP")]
-    return [pod["metadata"]["name"], f"{ready}/{len(spec.get('containers') or ())}", reason(pod), _restarts(pod), age(pod),
-            ips[0] or "<none>", spec.get("nodeName") or "<none>", status.get("nominatedNodeName") or "<none>",
-            f"{met}/{len(gates)}" if gates else "<none>"]
+    return [
+        pod["metadata"]["name"],
+        f"{ready}/{len(spec.get('containers') or ())}",
+        reason(pod),
+        _restarts(pod),
+        age(pod),
+        ips[0] or "<none>",
+        spec.get("nodeName") or "<none>",
+        status.get("nominatedNodeName") or "<none>",
+        f"{met}/{len(gates)}" if gates else "<none>",
+    ]
 
 
 def reason(pod: Object) -> str:

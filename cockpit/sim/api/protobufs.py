@@ -20,12 +20,43 @@ MAGIC = b"k8s\x00"
 INLINE = {"volumeSource", "handler", "persistentVolumeSource", "localObjectReference", "ephemeralContainerCommon"}
 # Numbers and booleans that Go writes even when unset, because they are no pointers: zero means absent.
 ZERO_IS_ABSENT = {
-    "generation", "hostPort", "nodePort", "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold",
-    "hostNetwork", "hostPID", "hostIPC", "stdin", "stdinOnce", "tty", "readOnly", "unschedulable", "observedGeneration", "minReadySeconds",
-    "paused", "globalDefault", "allowed", "denied", "incomplete", "publishNotReadyAddresses", "count", "restartCount", "ready",
+    "generation",
+    "hostPort",
+    "nodePort",
+    "initialDelaySeconds",
+    "timeoutSeconds",
+    "periodSeconds",
+    "successThreshold",
+    "failureThreshold",
+    "hostNetwork",
+    "hostPID",
+    "hostIPC",
+    "stdin",
+    "stdinOnce",
+    "tty",
+    "readOnly",
+    "unschedulable",
+    "observedGeneration",
+    "minReadySeconds",
+    "paused",
+    "globalDefault",
+    "allowed",
+    "denied",
+    "incomplete",
+    "publishNotReadyAddresses",
+    "count",
+    "restartCount",
+    "ready",
 }
-_GROUPS = {"": "core", "rbac.authorization.k8s.io": "rbac", "scheduling.k8s.io": "scheduling", "storage.k8s.io": "storage",
-           "coordination.k8s.io": "coordination", "authorization.k8s.io": "authorization", "authentication.k8s.io": "authentication"}
+_GROUPS = {
+    "": "core",
+    "rbac.authorization.k8s.io": "rbac",
+    "scheduling.k8s.io": "scheduling",
+    "storage.k8s.io": "storage",
+    "coordination.k8s.io": "coordination",
+    "authorization.k8s.io": "authorization",
+    "authentication.k8s.io": "authentication",
+}
 
 
 @cache
@@ -62,7 +93,7 @@ def fields_of(data: bytes) -> Iterator[tuple[int, Any]]:
             size, position = _varint(data, position)
         if size is None or position + size > len(data):
             raise ValueError("message cut short")
-        yield tag >> 3, data[position:position + size]
+        yield tag >> 3, data[position : position + size]
         position += size
 
 
@@ -135,7 +166,7 @@ def decode_protobuf(body: bytes) -> dict[str, Any]:
     if not body.startswith(MAGIC):
         raise bad_request("provided data does not appear to be a protobuf message, expected prefix k8s")
     try:
-        envelope = dict(fields_of(body[len(MAGIC):]))
+        envelope = dict(fields_of(body[len(MAGIC) :]))
         typed = dict(fields_of(envelope.get(1, b"")))
         api_version, kind = typed.get(1, b"").decode(), typed.get(2, b"").decode()
         name = _message_name(api_version, kind)

@@ -65,12 +65,13 @@ def _covers(rule: Rule, ask: Ask) -> bool:
     if "*" not in verbs and ask.verb not in verbs:
         return False
     if ask.path:
-        return any(path in ("*", ask.path) or (path.endswith("*") and ask.path.startswith(path[:-1]))
-                   for path in rule.get("nonResourceURLs") or ())
+        return any(path in ("*", ask.path) or (path.endswith("*") and ask.path.startswith(path[:-1])) for path in rule.get("nonResourceURLs") or ())
     groups, resources, names = rule.get("apiGroups") or (), rule.get("resources") or (), rule.get("resourceNames") or ()
-    return (("*" in groups or ask.group in groups)
-            and ("*" in resources or ask.full_resource in resources or (bool(ask.subresource) and f"*/{ask.subresource}" in resources))
-            and (not names or ask.name in names))
+    return (
+        ("*" in groups or ask.group in groups)
+        and ("*" in resources or ask.full_resource in resources or (bool(ask.subresource) and f"*/{ask.subresource}" in resources))
+        and (not names or ask.name in names)
+    )
 
 
 def allowed(cluster: Cluster, user: User, ask: Ask) -> bool:
@@ -101,8 +102,7 @@ def refusal(user: User, ask: Ask) -> ApiError:
     full = f"{ask.resource}.{ask.group}" if ask.group else ask.resource
     subject = f'{full} "{ask.name}"' if ask.name else full
     scope = f'in the namespace "{ask.namespace}"' if ask.namespace else "at the cluster scope"
-    message = (f'{subject} is forbidden: User "{user.name}" cannot {ask.verb} resource "{ask.full_resource}" in API group "{ask.group}" '
-               f"{scope}")
+    message = f'{subject} is forbidden: User "{user.name}" cannot {ask.verb} resource "{ask.full_resource}" in API group "{ask.group}" {scope}'
     group = {"group": ask.group} if ask.group else {}
     name = {"name": ask.name} if ask.name else {}
     return ApiError(403, "Forbidden", message, {**name, **group, "kind": ask.resource})

@@ -20,8 +20,11 @@ def reference(involved: dict[str, Any]) -> dict[str, Any]:
     if metadata is None:
         return dict(involved)
     parts = {
-        "kind": involved.get("kind"), "namespace": metadata.get("namespace"), "name": metadata.get("name"),
-        "uid": metadata.get("uid"), "apiVersion": involved.get("apiVersion"),
+        "kind": involved.get("kind"),
+        "namespace": metadata.get("namespace"),
+        "name": metadata.get("name"),
+        "uid": metadata.get("uid"),
+        "apiVersion": involved.get("apiVersion"),
         "resourceVersion": metadata.get("resourceVersion"),
     }
     return {key: value for key, value in parts.items() if value is not None}
@@ -57,11 +60,23 @@ class Recorder:
         source = {"component": component} if component else {}
         if ref.get("kind") == "Node" and component == "kubelet":
             source["host"] = ref["name"]
-        self._cluster.create("events", {
-            "metadata": {"name": name, "namespace": namespace}, "involvedObject": ref, "reason": reason, "message": message,
-            "type": type_, "source": source, "firstTimestamp": now, "lastTimestamp": now, "count": 1,
-            "eventTime": None, "reportingComponent": component, "reportingInstance": "",
-        })
+        self._cluster.create(
+            "events",
+            {
+                "metadata": {"name": name, "namespace": namespace},
+                "involvedObject": ref,
+                "reason": reason,
+                "message": message,
+                "type": type_,
+                "source": source,
+                "firstTimestamp": now,
+                "lastTimestamp": now,
+                "count": 1,
+                "eventTime": None,
+                "reportingComponent": component,
+                "reportingInstance": "",
+            },
+        )
         return name
 
     def _forget(self) -> None:

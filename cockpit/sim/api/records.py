@@ -23,8 +23,19 @@ class Record:
 
     __slots__ = ("__weakref__", "_fields", "body", "kind", "labels", "name", "namespace", "owners", "rv", "static", "uid")
 
-    def __init__(self, kind: Kind, namespace: str | None, name: str, uid: str, rv: int, body: bytes, labels: Mapping[str, str],
-                 owners: tuple[str, ...] = (), static: bool = False, fields: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        uid: str,
+        rv: int,
+        body: bytes,
+        labels: Mapping[str, str],
+        owners: tuple[str, ...] = (),
+        static: bool = False,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
         self.kind = kind
         self.namespace = namespace
         self.name = name
@@ -70,7 +81,7 @@ class Record:
     @property
     def rest(self) -> bytes:
         """The body after the resourceVersion's digits."""
-        return self.body[self.body.index(b'"', len(RV_HEAD)):]
+        return self.body[self.body.index(b'"', len(RV_HEAD)) :]
 
 
 @lru_cache(maxsize=DECODED_KEPT)

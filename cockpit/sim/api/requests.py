@@ -100,8 +100,9 @@ class Call:
             if self.target is None:
                 return "get"
             return "get" if named and not self.flag("watch") else "watch" if self.flag("watch") else "list"
-        return {"POST": "create", "PUT": "update", "PATCH": "patch",
-                "DELETE": "delete" if named else "deletecollection"}.get(self.method, self.method.lower())
+        return {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete" if named else "deletecollection"}.get(
+            self.method, self.method.lower()
+        )
 
     def document(self) -> Any:
         """The decoded body, JSON or YAML; ApiError 400 or 415."""
@@ -113,8 +114,7 @@ def decoded(body: bytes, content_type: str) -> Any:
     if "protobuf" in content_type:
         return decode_protobuf(body)
     if "cbor" in content_type:
-        raise ApiError(415, "UnsupportedMediaType",
-                       f"the body of the request was in an unknown format - accepted media types include: {_TYPES}", {})
+        raise ApiError(415, "UnsupportedMediaType", f"the body of the request was in an unknown format - accepted media types include: {_TYPES}", {})
     try:
         if "yaml" in content_type:
             return yaml.load(body, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -134,6 +134,7 @@ def duplicate_fields(body: bytes) -> list[str]:
         names = [name for name, _ in pairs]
         found.extend(name for name in dict.fromkeys(names) if names.count(name) > 1)
         return dict(pairs)
+
     try:
         json.loads(body, object_pairs_hook=note)
     except ValueError:
@@ -207,5 +208,4 @@ def accepted_form(accept: str, choices: tuple[str, ...]) -> Form:
             return PLAIN
         if form.name in choices:
             return form
-    raise ApiError(406, "NotAcceptable",
-                   f"only the following media types are accepted: {_TYPES}", {})
+    raise ApiError(406, "NotAcceptable", f"only the following media types are accepted: {_TYPES}", {})

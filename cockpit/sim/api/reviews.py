@@ -50,8 +50,14 @@ def _access(cluster: Cluster, user: User, spec: dict[str, Any]) -> dict[str, Any
         ask = Ask(path.get("verb", ""), path=path.get("path", ""))
     else:
         part = resource or {}
-        ask = Ask(part.get("verb", ""), part.get("group", ""), part.get("resource", ""), part.get("subresource", ""),
-                  part.get("namespace", ""), part.get("name", ""))
+        ask = Ask(
+            part.get("verb", ""),
+            part.get("group", ""),
+            part.get("resource", ""),
+            part.get("subresource", ""),
+            part.get("namespace", ""),
+            part.get("name", ""),
+        )
     if rbac.allowed(cluster, user, ask):
         return {"allowed": True, "reason": f'RBAC: allowed by group "{MASTERS}"' if user.is_admin else "RBAC: allowed"}
     return {"allowed": False}

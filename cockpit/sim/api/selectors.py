@@ -83,8 +83,7 @@ def _fields(kind: Kind, text: str) -> list[tuple[str, str, bool]]:
         path = found["path"]
         if path not in ("metadata.name", "metadata.namespace") and path not in kind.selectable:
             where = f"{kind.group}/{kind.version}, Resource={kind.plural}"
-            raise bad_request(f'Unable to find "{where}" that match label selector "", field selector "{text}": '
-                              f"field label not supported: {path}")
+            raise bad_request(f'Unable to find "{where}" that match label selector "", field selector "{text}": field label not supported: {path}')
         wanted.append((path, re.sub(r"\\(.)", r"\1", found["value"]), found["op"] != "!="))
     return wanted
 
@@ -106,7 +105,9 @@ def matcher(kind: Kind, labels: str, fields: str) -> Match | None:
 
     def match(record: Record) -> bool:
         return all(one(record.labels) for one in requirements) and all(
-            (_field_value(record, path) == value) is equal for path, value, equal in wanted)
+            (_field_value(record, path) == value) is equal for path, value, equal in wanted
+        )
+
     return match
 
 

@@ -64,8 +64,13 @@ def _scale_of(record: Record, paths: dict[str, str]) -> dict[str, Any]:
     chosen = at(obj, paths.get("selector", "").strip(".")) or ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     if chosen:
         status["selector"] = chosen
-    return {"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta,
-            "spec": {"replicas": at(obj, paths["spec"].strip(".")) or 0}, "status": status}
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": meta,
+        "spec": {"replicas": at(obj, paths["spec"].strip(".")) or 0},
+        "status": status,
+    }
 
 
 def bind(cluster: Cluster, call: Call) -> web.Response:
@@ -76,7 +81,7 @@ def bind(cluster: Cluster, call: Call) -> web.Response:
         raise bad_request("target.name: Required value")
     record = cluster.require("pods", target.namespace, target.name)
     if at(record.object, "spec.nodeName"):
-        taken = f"pod {target.name} is already assigned to node \"{record.object['spec']['nodeName']}\""
+        taken = f'pod {target.name} is already assigned to node "{record.object["spec"]["nodeName"]}"'
         raise errors.conflict(target.kind, target.name, taken)
     if not call.dry_run:
         cluster.patch("pods", target.namespace, target.name, {"spec": {"nodeName": node}})
@@ -114,8 +119,7 @@ def evict(cluster: Cluster, call: Call) -> web.Response:
 def _spend_disruption(cluster: Cluster, record: Record, dry_run: bool) -> None:
     budgets = [one for one in cluster.list(BUDGETS, record.namespace) if selects(at(one, "spec.selector"), record.labels)]
     if len(budgets) > 1:
-        raise ApiError(500, "InternalError",
-                       "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.", {})
+        raise ApiError(500, "InternalError", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.", {})
     if not budgets or conditions(record.object).get("Ready") != "True":
         return
     budget = budgets[0]
@@ -123,8 +127,12 @@ def _spend_disruption(cluster: Cluster, record: Record, dry_run: bool) -> None:
     name = budget["metadata"]["name"]
     if status["disruptionsAllowed"] <= 0:
         why = f"The disruption budget {name} needs {status['desiredHealthy']} healthy pods and has {status['currentHealthy']} currently"
-        raise ApiError(429, "TooManyRequests", "Cannot evict pod as it would violate the pod's disruption budget.",
-                       {"causes": [{"reason": "DisruptionBudget", "message": why}], "retryAfterSeconds": 1})
+        raise ApiError(
+            429,
+            "TooManyRequests",
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+            {"causes": [{"reason": "DisruptionBudget", "message": why}], "retryAfterSeconds": 1},
+        )
     if not dry_run:
         spent = {**status, "disruptionsAllowed": status["disruptionsAllowed"] - 1}
         cluster.patch(BUDGETS, record.namespace, name, {"status": spent}, "status")
@@ -143,12 +151,22 @@ def disruption_status(cluster: Cluster, budget: dict[str, Any]) -> dict[str, Any
     else:
         desired = _share(spec.get("minAvailable", 1), expected)
     allowed = max(0, healthy - desired) if expected else 0
-    condition = {"type": "DisruptionAllowed", "status": "True" if allowed else "False",
-                 "reason": "SufficientPods" if allowed else "InsufficientPods", "message": "",
-                 "observedGeneration": budget["metadata"].get("generation", 1),
-                 "lastTransitionTime": _since(cluster, budget, bool(allowed))}
-    return {"currentHealthy": healthy, "desiredHealthy": desired, "disruptionsAllowed": allowed, "expectedPods": expected,
-            "observedGeneration": budget["metadata"].get("generation", 1), "conditions": [condition]}
+    condition = {
+        "type": "DisruptionAllowed",
+        "status": "True" if allowed else "False",
+        "reason": "SufficientPods" if allowed else "InsufficientPods",
+        "message": "",
+        "observedGeneration": budget["metadata"].get("generation", 1),
+        "lastTransitionTime": _since(cluster, budget, bool(allowed)),
+    }
+    return {
+        "currentHealthy": healthy,
+        "desiredHealthy": desired,
+        "disruptionsAllowed": allowed,
+        "expectedPods": expected,
+        "observedGeneration": budget["metadata"].get("generation", 1),
+        "conditions": [condition],
+    }
 
 
 def _since(cluster: Cluster, budget: dict[str, Any], allowed: bool) -> str:

@@ -45,6 +45,7 @@ def _finish(cluster: Cluster, call: Call) -> writes.Finish:
         _check_rules(target, obj, before)
         writer = managed.Owner(manager_of(call), "Update", target.api_version, target.subresource, cluster.now())
         managed.track_update(schema, obj, before, writer)
+
     return finish
 
 
@@ -55,6 +56,7 @@ def answer(call: Call, obj: dict[str, Any], status: int = 200) -> web.Response:
     form = accepted_form(call.headers.get("Accept", ""), ("Table", "PartialObjectMetadata"))
     if form.name:
         from cockpit.sim.api.records import record_of
+
         record = record_of(target.kind, obj, int(obj["metadata"].get("resourceVersion") or 0))
         return bytes_response(forms.object_body(form, target, record, call.query), status)
     shown = forms.regarding(obj) if target.kind.store else {**obj, "apiVersion": target.api_version}
@@ -131,8 +133,7 @@ def apply(cluster: Cluster, call: Call) -> web.Response:
     """Server-side apply: creates the object when there is none."""
     target = call.where
     if not call.query.get("fieldManager"):
-        raise errors.ApiError(422, "Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: '
-                              "is required for apply patch", {})
+        raise errors.ApiError(422, "Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch', {})
     applied = _applied(call)
     record = cluster.record(target.kind.shelf, target.kind.key(target.namespace, target.name))
     if record:
@@ -218,12 +219,19 @@ def _propagation(call: Call, record: Record, options: dict[str, Any]) -> str:
     if asked is None and options.get("orphanDependents") is not None:
         return "Orphan" if options["orphanDependents"] else "Background"
     if asked is None and record.kind.resource == "jobs.batch":
-        call.warnings.append("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
-                             "or set propagationPolicy=Orphan to suppress this warning")
+        call.warnings.append(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them "
+            "or set propagationPolicy=Orphan to suppress this warning"
+        )
         return "Orphan"
     if asked not in (None, "Background", "Foreground", "Orphan"):
-        raise errors.ApiError(422, "Invalid", f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{asked}": '
-                              'supported values: "Foreground", "Background", "Orphan", "nil"', {})
+        raise errors.ApiError(
+            422,
+            "Invalid",
+            f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "{asked}": '
+            'supported values: "Foreground", "Background", "Orphan", "nil"',
+            {},
+        )
     return asked or "Background"
 
 
@@ -245,8 +253,13 @@ def delete_collection(cluster: Cluster, call: Call) -> web.Response:
     chosen = [one for one in cluster.shelf(target.kind.resource).within(target.namespace) if matches is None or matches(one)]
     for record in [] if _dry(call, options) else chosen:
         if cluster.record(target.kind.shelf, record.key) is not None:
-            deletions.delete(cluster, cluster.require(target.kind.resource, record.namespace, record.name),
-                             options.get("gracePeriodSeconds"), _propagation(call, record, options))
+            deletions.delete(
+                cluster,
+                cluster.require(target.kind.resource, record.namespace, record.name),
+                options.get("gracePeriodSeconds"),
+                _propagation(call, record, options),
+            )
     items = [{**one.object, "apiVersion": target.api_version} for one in chosen]
-    return json_response({"kind": target.kind.list_kind, "apiVersion": target.api_version,
-                          "metadata": {"resourceVersion": str(cluster.rv)}, "items": items})
+    return json_response(
+        {"kind": target.kind.list_kind, "apiVersion": target.api_version, "metadata": {"resourceVersion": str(cluster.rv)}, "items": items}
+    )

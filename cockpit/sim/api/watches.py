@@ -186,8 +186,7 @@ class Watch:
             metadata["annotations"] = annotations
         obj = {"kind": self._target.kind.kind, "apiVersion": self._target.api_version, "metadata": metadata}
         if self._form.name == "Table":
-            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": str(rv)}, "columnDefinitions": [],
-                   "rows": []}
+            obj = {"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": str(rv)}, "columnDefinitions": [], "rows": []}
         elif self._form.name:
             obj = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
         return encode({"type": "BOOKMARK", "object": obj}) + b"\n"

@@ -16,8 +16,7 @@ Finish = Callable[[dict[str, Any], dict[str, Any] | None], None]  # (object, the
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
-def create(cluster: Cluster, resource: str, given: dict[str, Any], dry_run: bool = False,
-           finish: Finish | None = None) -> dict[str, Any]:
+def create(cluster: Cluster, resource: str, given: dict[str, Any], dry_run: bool = False, finish: Finish | None = None) -> dict[str, Any]:
     """Store a new object and return it; see Cluster.create."""
     kind = cluster.kinds.require(cluster.kinds.require(resource).shelf)
     obj = _private(given)
@@ -58,8 +57,7 @@ def _require_namespace(cluster: Cluster, kind: Kind, meta: dict[str, Any]) -> No
         raise errors.forbidden(kind, meta.get("name", ""), why)
 
 
-def replace(cluster: Cluster, resource: str, given: dict[str, Any], subresource: str | None = None,
-            dry_run: bool = False) -> dict[str, Any]:
+def replace(cluster: Cluster, resource: str, given: dict[str, Any], subresource: str | None = None, dry_run: bool = False) -> dict[str, Any]:
     """Store a new version of an object and return it; see Cluster.replace."""
     meta = given.get("metadata") or {}
     kind = cluster.kinds.require(resource)
@@ -68,8 +66,9 @@ def replace(cluster: Cluster, resource: str, given: dict[str, Any], subresource:
     return update(cluster, old, _private(given), subresource, dry_run)
 
 
-def update(cluster: Cluster, old: Record, obj: dict[str, Any], subresource: str | None = None,
-           dry_run: bool = False, finish: Finish | None = None) -> dict[str, Any]:
+def update(
+    cluster: Cluster, old: Record, obj: dict[str, Any], subresource: str | None = None, dry_run: bool = False, finish: Finish | None = None
+) -> dict[str, Any]:
     """Make `obj`, which becomes the cluster's, the new version of a record; nothing happens when nothing differs."""
     kind = old.kind
     before = old.object

@@ -46,9 +46,7 @@ class Deployments(Reconciler):
             return None
         owned = [one for one in self.cluster.list("replicasets.apps", key[0]) if is_owned_by(one, deployment)]
         digest = template_hash(deployment)
-        current = next((one for one in owned if labels_of(one).get(HASH) == digest), None) or self._create(
-            deployment, digest, len(owned) + 1
-        )
+        current = next((one for one in owned if labels_of(one).get(HASH) == digest), None) or self._create(deployment, digest, len(owned) + 1)
         wanted = int(deployment["spec"].get("replicas", 1))
         self._scale(deployment, current, wanted)
         ready = int(status_of(current).get("readyReplicas") or 0)

@@ -125,9 +125,7 @@ class JobSets(Reconciler):
 
     def _template_of(self, jobset: Object, job: Object) -> Object:
         """What Kueue or a user may have changed while the set was suspended: where its pods may go."""
-        wanted = next(
-            child_job(jobset, one, index) for one, index in child_jobs(jobset) if name_of(child_job(jobset, one, index)) == name_of(job)
-        )
+        wanted = next(child_job(jobset, one, index) for one, index in child_jobs(jobset) if name_of(child_job(jobset, one, index)) == name_of(job))
         template = wanted["spec"]["template"]
         spec = {key: template["spec"].get(key) for key in ("nodeSelector", "tolerations", "affinity", "schedulingGates")}
         return {"metadata": template["metadata"], "spec": {key: value for key, value in spec.items() if value}}

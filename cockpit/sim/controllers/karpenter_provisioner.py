@@ -121,9 +121,7 @@ class KarpenterProvisioner(Reconciler):
         used = total([pod_requests(one["spec"]) for one in [*meant, pod]] + ([self._overhead(nodepool)] if nodepool else []))
         tolerated = untolerated_taint(pod["spec"].get("tolerations") or [], claim["spec"].get("taints") or []) is None
         matches = all(expression_holds(one, labels_of(claim)) for one in pod_requirements(pod))
-        return (
-            tolerated and matches and not _refuse_each_other(pod, meant) and not lacking(used, amounts(status_of(claim).get("allocatable")))
-        )
+        return tolerated and matches and not _refuse_each_other(pod, meant) and not lacking(used, amounts(status_of(claim).get("allocatable")))
 
     def _join(self, pod: Object, plan: Plan, more: Sequence[Object]) -> bool:
         """Add a pod to a planned claim when some offering still holds all."""

@@ -61,10 +61,7 @@ def pod_requirements(pod: Object) -> list[Object]:
 
 def pool_requirements(nodepool: Object) -> list[Object]:
     """A NodePool's own requirements, its labels among them."""
-    own = [
-        {name: one[name] for name in ("key", "operator", "values") if name in one}
-        for one in template_of(nodepool).get("requirements") or []
-    ]
+    own = [{name: one[name] for name in ("key", "operator", "values") if name in one} for one in template_of(nodepool).get("requirements") or []]
     return [*own, *({"key": key, "operator": "In", "values": [value]} for key, value in template_labels(nodepool).items())]
 
 
@@ -186,9 +183,7 @@ def suitable(
     return [one for one in offerings() if one.instance_type in fitting and not is_blocked(one) and _holds(requirements, one, more)]
 
 
-def filter_reason(
-    requirements: Sequence[Object], requests: Amounts, more: Mapping[str, str], is_blocked: IsBlocked, names: Sequence[str]
-) -> str:
+def filter_reason(requirements: Sequence[Object], requests: Amounts, more: Mapping[str, str], is_blocked: IsBlocked, names: Sequence[str]) -> str:
     """Which of requirements, resources and offerings left no instance type, as Karpenter's decoder says it."""
     verdicts = [_verdict(name, requirements, requests, more, is_blocked) for name in names]
     met, fits, sold = (any(one[index] for one in verdicts) for index in range(3))
@@ -205,9 +200,7 @@ def filter_reason(
     return next((text for shape, text in pairs if shape in verdicts), "no instance type met the requirements/resources/offering tuple")
 
 
-def _verdict(
-    name: str, requirements: Sequence[Object], requests: Amounts, more: Mapping[str, str], is_blocked: IsBlocked
-) -> tuple[bool, bool, bool]:
+def _verdict(name: str, requirements: Sequence[Object], requests: Amounts, more: Mapping[str, str], is_blocked: IsBlocked) -> tuple[bool, bool, bool]:
     """(meets the requirements but for zone and capacity type, holds the requests, has an offering in those) for one type."""
     mine = [one for one in offerings() if one.instance_type == name]
     placed = [one for one in requirements if one["key"] in (ZONE, CAPACITY_TYPE)]

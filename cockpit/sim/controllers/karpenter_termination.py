@@ -120,9 +120,7 @@ class NodeTermination(Reconciler):
         mine = [one for one in budgets if matches_labels(one["spec"].get("selector"), labels_of(pod))]
         if any(int(status_of(one).get("disruptionsAllowed") or 0) < 1 for one in mine):
             return False
-        self.cluster.event(
-            pod, "Evicted", "Evicted pod: Forceful Termination" if _is_protected(pod) else "Evicted pod", component=COMPONENT
-        )
+        self.cluster.event(pod, "Evicted", "Evicted pod: Forceful Termination" if _is_protected(pod) else "Evicted pod", component=COMPONENT)
         self.cluster.delete("pods", namespace_of(pod), name_of(pod))
         return True
 

@@ -182,9 +182,7 @@ def admission_of(queue: Object, podsets: Sequence[Object], assignment: Assignmen
     for podset in podsets:
         flavors = dict(assignment.flavors[podset["name"]])
         held = {resource: amount for resource, amount in podset_requests(podset).items() if resource in flavors}
-        assigned.append(
-            {"name": podset["name"], "count": podset.get("count", 1), "flavors": flavors, "resourceUsage": written_amounts(held)}
-        )
+        assigned.append({"name": podset["name"], "count": podset.get("count", 1), "flavors": flavors, "resourceUsage": written_amounts(held)})
     return {"clusterQueue": name_of(queue), "podSetAssignments": assigned}
 
 

@@ -179,9 +179,7 @@ def _queue_status(queue: Object, pending: Sequence[Object], holding: Sequence[Ob
 def pending_in(cluster: Any, queue: Object) -> list[Object]:
     """The workloads that wait in a ClusterQueue: highest priority first, then oldest."""
     waiting = [one for one in cluster.list(WORKLOADS) if not is_true(one, "QuotaReserved") and not is_true(one, "Finished")]
-    mine = [
-        one for one in waiting if not is_deleting(one) and problem_of(cluster, one) is None and _queue_of(cluster, one) == name_of(queue)
-    ]
+    mine = [one for one in waiting if not is_deleting(one) and problem_of(cluster, one) is None and _queue_of(cluster, one) == name_of(queue)]
     return sorted(mine, key=lambda one: (-int(one["spec"].get("priority") or 0), one["metadata"]["creationTimestamp"], name_of(one)))
 
 

@@ -163,9 +163,7 @@ class PyTorchJobs(Reconciler):
     def _current(self, job: Object) -> Object:
         return self.cluster.get(RESOURCE, namespace_of(job), name_of(job))
 
-    def _say(
-        self, job: Object, kind: str, message: str, status: str = "True", reason: str = "", event: bool = True, warning: bool = False
-    ) -> Object:
+    def _say(self, job: Object, kind: str, message: str, status: str = "True", reason: str = "", event: bool = True, warning: bool = False) -> Object:
         """Set a condition, with an event of the same reason when it is new; returns the job as it is then."""
         reason = reason or f"PyTorchJob{kind}"
         held = status_of(job).get("conditions") or []

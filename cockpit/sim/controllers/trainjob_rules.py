@@ -88,9 +88,7 @@ def bad_overrides(trainjob: Object, runtime: Object) -> list[str]:
     for names, _, spec in overrides_of(trainjob):
         for name in names or []:
             if name not in jobs:
-                errors.append(
-                    f'spec.{field}: Invalid value: "{name}": must not have targetJob that doesn\'t exist in the runtime job template'
-                )
+                errors.append(f'spec.{field}: Invalid value: "{name}": must not have targetJob that doesn\'t exist in the runtime job template')
                 continue
             pod = jobs[name]["template"]["spec"]["template"]["spec"]
             errors += [problem for kind in ("containers", "initContainers") for problem in _container_faults(field, kind, spec, pod)]
@@ -102,9 +100,7 @@ def _container_faults(field: str, kind: str, spec: Object, pod: Object) -> list[
     errors = []
     for container in spec.get(kind) or []:
         if container["name"] not in have:
-            errors.append(
-                f'spec.{field}: Invalid value: "{container["name"]}": must not have {kind} that doesn\'t exist in the runtime job'
-            )
+            errors.append(f'spec.{field}: Invalid value: "{container["name"]}": must not have {kind} that doesn\'t exist in the runtime job')
         elif container.get("env") and container["name"] in OWNED_CONTAINERS:
             errors.append(f"spec.{field}: Invalid value: must not have envs for the {', '.join(OWNED_CONTAINERS)} containers")
     return errors

@@ -14,7 +14,7 @@ import aiohttp
 from cockpit.sim.kubelet import MetricsPort
 from cockpit.sim.kubelet.context import METRICS_PORTS
 
-SAMPLE = re.compile(rb'^(training_[a-z_]+)(?:\{([^}]*)\})? ([^ \n]+)', re.MULTILINE)
+SAMPLE = re.compile(rb"^(training_[a-z_]+)(?:\{([^}]*)\})? ([^ \n]+)", re.MULTILINE)
 LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 TIMEOUT_SECONDS = 1.0
 MEASURED_STEPS = 10

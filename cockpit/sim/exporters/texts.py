@@ -154,8 +154,7 @@ class Exporters:
         self._advance(node)
         held, faults = self._held(node), gpu_faults(self.cluster, node)
         gpus = [
-            (dcgm.identity(node, index, gpu_uuid(node, index), gpu, _holder(held.get(index))), gpu)
-            for index, gpu in enumerate(self._gpus_of(node))
+            (dcgm.identity(node, index, gpu_uuid(node, index), gpu, _holder(held.get(index))), gpu) for index, gpu in enumerate(self._gpus_of(node))
         ]
         xids = [[f.xid for f in faults if f.xid is not None and f.gpu in (None, index)] for index in range(len(gpus))]
         return dcgm.text(gpus, xids)

@@ -69,9 +69,7 @@ def contents(cluster: Reader, kind: str, namespace: str, name: str, optional: bo
     return text | {key: base64.b64decode(value or "") for key, value in (found.get("binaryData") or {}).items()}
 
 
-def _value_from(
-    cluster: Reader, pod: dict[str, Any], container: dict[str, Any], source: dict[str, Any], address: Mapping[str, str]
-) -> str | None:
+def _value_from(cluster: Reader, pod: dict[str, Any], container: dict[str, Any], source: dict[str, Any], address: Mapping[str, str]) -> str | None:
     if "fieldRef" in source:
         return field(pod, source["fieldRef"]["fieldPath"], address)
     if "resourceFieldRef" in source:

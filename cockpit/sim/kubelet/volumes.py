@@ -25,9 +25,7 @@ def materialise(cluster: Reader, pod: dict[str, Any], folder: Path, claims: Path
     return made
 
 
-def _make(
-    cluster: Reader, pod: dict[str, Any], volume: dict[str, Any], place: Path, claims: Path, address: Mapping[str, str]
-) -> Path:
+def _make(cluster: Reader, pod: dict[str, Any], volume: dict[str, Any], place: Path, claims: Path, address: Mapping[str, str]) -> Path:
     if "persistentVolumeClaim" in volume:
         return _claim(cluster, pod, volume["persistentVolumeClaim"]["claimName"], claims)
     if "hostPath" in volume:

@@ -31,9 +31,7 @@ def node_template(machine: Machine, taints: Sequence[Object]) -> Object:
     metadata, status = node["metadata"], node["status"]
     metadata |= {"name": hole("name"), "uid": hole("uid"), "creationTimestamp": TIME}
     metadata["labels"]["kubernetes.io/hostname"] = hole("name")
-    metadata["labels"] |= {
-        f"feature.node.kubernetes.io/cpu-cpuid.{flag}": "true" for flag in ("AVX512BF16", "AMXTILE", "AMXBF16", "AMXINT8")
-    }
+    metadata["labels"] |= {f"feature.node.kubernetes.io/cpu-cpuid.{flag}": "true" for flag in ("AVX512BF16", "AMXTILE", "AMXBF16", "AMXINT8")}
     metadata["labels"] |= {f"topology.k8s.aws/network-node-layer-{layer}": f"nn-0{layer}simulated{hole('layer')}" for layer in (1, 2, 3)}
     metadata["ownerReferences"] = [
         {"apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "name": hole("claim"), "uid": hole("claim_uid"), "blockOwnerDeletion": True}
@@ -56,9 +54,7 @@ def node_template(machine: Machine, taints: Sequence[Object]) -> Object:
     metadata["managedFields"] = [
         managed("karpenter", {"metadata": {"labels": _some(metadata["labels"], 12), "finalizers": ["x"]}, "spec": {"taints": "x"}}, TIME),
         managed("kube-controller-manager", {"metadata": {"annotations": {"node.alpha.kubernetes.io/ttl": "15"}}}, TIME),
-        managed(
-            "kubelet", {"status": {"conditions": status["conditions"], "allocatable": status["allocatable"]}}, TIME, subresource="status"
-        ),
+        managed("kubelet", {"status": {"conditions": status["conditions"], "allocatable": status["allocatable"]}}, TIME, subresource="status"),
     ]
     return node
 

@@ -118,8 +118,6 @@ def pod(name: str, node: str | None = None, labels: dict[str, str] | None = None
 
 def node(name: str, labels: dict[str, str] | None = None, taints: list[dict[str, str]] | None = None, **allocatable: str) -> dict[str, Any]:
     """A node with so much allocatable."""
-    held = {"cpu": "8", "memory": "32Gi", "pods": "58"} | {
-        key.replace("__", "/").replace("_", "."): value for key, value in allocatable.items()
-    }
+    held = {"cpu": "8", "memory": "32Gi", "pods": "58"} | {key.replace("__", "/").replace("_", "."): value for key, value in allocatable.items()}
     metadata = {"name": name, "labels": {"kubernetes.io/hostname": name} | (labels or {})}
     return {"metadata": metadata, "spec": {"taints": taints or []}, "status": {"allocatable": held}}

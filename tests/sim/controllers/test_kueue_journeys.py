@@ -45,9 +45,7 @@ async def test_quota_is_used_and_given_back_in_order(world: World) -> None:
     assert second["spec"]["runPolicy"]["suspend"] is True
     waiting = await world.until(lambda: reserved(world, "second"))
     assert (waiting["status"], waiting["reason"]) == ("False", "WaitingForQuota")
-    assert waiting["message"] == (
-        "couldn't assign flavors to pod set master: insufficient unused quota for cpu in flavor spot, 1 more needed"
-    )
+    assert waiting["message"] == ("couldn't assign flavors to pod set master: insufficient unused quota for cpu in flavor spot, 1 more needed")
     workload = workload_of(world, "second")
     assert workload["metadata"]["labels"]["kueue.x-k8s.io/job-uid"] == second["metadata"]["uid"]
     assert workload["metadata"]["name"].startswith("pytorchjob-second-")

@@ -26,9 +26,7 @@ def taints(world: World, name: str) -> set[tuple[str, str]]:
 async def test_a_silent_node_is_unknown_tainted_and_emptied(world: World) -> None:
     await small(world)
     now = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
-    hasty = pod(
-        "hasty", tolerations=[now, {"operator": "Exists", "effect": "NoSchedule"}], nodeSelector={"kubernetes.io/hostname": GPU_NODE}
-    )
+    hasty = pod("hasty", tolerations=[now, {"operator": "Exists", "effect": "NoSchedule"}], nodeSelector={"kubernetes.io/hostname": GPU_NODE})
     world.cluster.create("pods", hasty)
     await world.until(lambda: world.cluster.get("pods", "default", "hasty")["status"]["phase"] == "Running")
     spec = {"fault": "node-notready", "target": {"node": GPU_NODE}}
@@ -69,9 +67,7 @@ async def test_devices_go_with_their_plugin(world: World) -> None:
     await small(world)
     await world.until(lambda: len([one for one in _plugins(world) if one["status"]["phase"] == "Running"]) == 4)
     world.running = False
-    world.cluster.patch(
-        "daemonsets.apps", "kube-system", "nvidia-device-plugin", {"spec": {"template": {"spec": {"nodeSelector": {"no": "where"}}}}}
-    )
+    world.cluster.patch("daemonsets.apps", "kube-system", "nvidia-device-plugin", {"spec": {"template": {"spec": {"nodeSelector": {"no": "where"}}}}})
     await world.until(lambda: world.cluster.get("nodes", None, GPU_NODE)["status"]["allocatable"]["nvidia.com/gpu"] == "0")
     assert world.cluster.get("nodes", None, GPU_NODE)["status"]["capacity"]["nvidia.com/gpu"] == "8"
 
@@ -97,9 +93,7 @@ async def test_a_deployment_scales_rolls_and_is_served(world: World) -> None:
     spec = {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template}
     world.cluster.create("deployments.apps", {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
     ports = [{"port": 80, "targetPort": "http"}]
-    world.cluster.create(
-        "services", {"metadata": {"name": "web", "namespace": "default"}, "spec": {"selector": {"app": "web"}, "ports": ports}}
-    )
+    world.cluster.create("services", {"metadata": {"name": "web", "namespace": "default"}, "spec": {"selector": {"app": "web"}, "ports": ports}})
     await world.until(lambda: world.cluster.get("deployments.apps", "default", "web")["status"].get("readyReplicas") == 2)
     endpoints = await world.until(lambda: _addresses(world, 2))
     assert endpoints["ports"] == [{"port": 80, "protocol": "TCP"}]

@@ -90,9 +90,7 @@ def test_init_containers_peak_and_sidecars_add_up() -> None:
     assert pod_requests(spec) == {"cpu": 6000, "pods": 1000}
 
 
-@pytest.mark.parametrize(
-    ("text", "amount"), [("100m", 100), ("1.5Gi", 1_610_612_736_000), (8, 8000), ("2k", 2_000_000), ("1e3", 1_000_000)]
-)
+@pytest.mark.parametrize(("text", "amount"), [("100m", 100), ("1.5Gi", 1_610_612_736_000), (8, 8000), ("2k", 2_000_000), ("1e3", 1_000_000)])
 def test_quantities_are_exact(text: str | int, amount: int) -> None:
     assert thousandths(text) == amount
 

@@ -16,16 +16,32 @@ DEFAULT_ON = {
     *(
         f"DCGM_FI_DEV_{name}"
         for name in (
-            "SM_CLOCK", "MEM_CLOCK", "MEMORY_TEMP", "GPU_TEMP", "POWER_USAGE", "TOTAL_ENERGY_CONSUMPTION", "PCIE_REPLAY_COUNTER",
-            "GPU_UTIL", "MEM_COPY_UTIL", "ENC_UTIL", "DEC_UTIL", "XID_ERRORS", "FB_FREE", "FB_USED", "FB_RESERVED",
+            "SM_CLOCK",
+            "MEM_CLOCK",
+            "MEMORY_TEMP",
+            "GPU_TEMP",
+            "POWER_USAGE",
+            "TOTAL_ENERGY_CONSUMPTION",
+            "PCIE_REPLAY_COUNTER",
+            "GPU_UTIL",
+            "MEM_COPY_UTIL",
+            "ENC_UTIL",
+            "DEC_UTIL",
+            "XID_ERRORS",
+            "FB_FREE",
+            "FB_USED",
+            "FB_RESERVED",
             "NVLINK_BANDWIDTH_TOTAL",
-            "VGPU_LICENSE_STATUS", "UNCORRECTABLE_REMAPPED_ROWS", "CORRECTABLE_REMAPPED_ROWS", "ROW_REMAP_FAILURE",
+            "VGPU_LICENSE_STATUS",
+            "UNCORRECTABLE_REMAPPED_ROWS",
+            "CORRECTABLE_REMAPPED_ROWS",
+            "ROW_REMAP_FAILURE",
         )
     ),
     *(f"DCGM_FI_PROF_{name}" for name in ("GR_ENGINE_ACTIVE", "PIPE_TENSOR_ACTIVE", "DRAM_ACTIVE", "PCIE_TX_BYTES", "PCIE_RX_BYTES")),
 }
 COUNTS = {"DCGM_EXP_XID_ERRORS_COUNT", "DCGM_EXP_CLOCK_EVENTS_COUNT"}
-SAMPLE = re.compile(r'^([A-Za-z_]+)\{(.*)\} (\S+)$')
+SAMPLE = re.compile(r"^([A-Za-z_]+)\{(.*)\} (\S+)$")
 
 RANK = """
 import http.server, os, time

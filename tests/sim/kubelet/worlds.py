@@ -39,9 +39,7 @@ def node(name: str, address: str) -> dict[str, Any]:
     }
 
 
-def pod(
-    name: str, *command: str, spec: dict[str, Any] | None = None, labels: dict[str, str] | None = None, **container: Any
-) -> dict[str, Any]:
+def pod(name: str, *command: str, spec: dict[str, Any] | None = None, labels: dict[str, str] | None = None, **container: Any) -> dict[str, Any]:
     """A pod with one container `main` on node-1 that never restarts, unless `spec` says otherwise."""
     main: dict[str, Any] = {"name": "main", "image": "registry.example/trainer:1"}
     main |= ({"command": list(command)} if command else {}) | container
