@@ -188,6 +188,15 @@ def test_a_stranger_is_forbidden(place: Place) -> None:
         list(stranger.lines("/api/v1/nodes", params={"watch": "1"}, stop=threading.Event(), timeout_seconds=20.0))
 
 
+def test_to_a_stranger_too_what_is_not_served_is_not_forbidden(place: Place) -> None:
+    stranger = Kube.connect(kubeconfig=place.path, impersonate=f"cockpit-contract-stranger-{place.mark}")
+    for path in ("/apis/nothing.cockpit.dev/v1/gadgets", "/apis/apps/v1/gadgets"):
+        with pytest.raises(NotServed):
+            list(stranger.pages(path))
+    with pytest.raises(Forbidden):
+        list(stranger.pages("/apis/apps/v1/deployments"))
+
+
 def test_access_reviews_answer_for_us_and_for_strangers(place: Place) -> None:
     stranger = Kube.connect(kubeconfig=place.path, impersonate=f"cockpit-contract-stranger-{place.mark}")
     assert place.kube.may("list", "", "pods", place.namespace)
