@@ -50,9 +50,9 @@ class Voice:
             self.gone(part, kind, *(key for _, key in oldest))
 
     def recovered(self, part: int) -> None:
-        """A part that was listed before is followed again."""
+        """A part that was listed before is followed on: as of now it is true, however long nothing happened."""
         with self._lock:
-            if part in self._listed and self._states[part] != LIVE:
+            if part in self._listed:
                 self._states[part] = LIVE
                 self._store.apply(*self._health())
 

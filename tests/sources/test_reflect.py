@@ -143,6 +143,18 @@ def test_forbidden_is_down_with_the_servers_words_and_recovers(world: Any) -> No
     until(lambda: found.state() is State.LIVE)
 
 
+def test_a_watch_that_is_taken_up_again_makes_a_quiet_source_fresh(world: Any) -> None:
+    """Not every API sends bookmarks while nothing happens; the age of stale rows counts from the last time they were known to be true."""
+    nodes = Collection(NODES, "n1")
+    found = world("nodes", nodes)
+    until(lambda: nodes.watches)
+    before = found.store.snapshot().health["nodes"].since
+    nodes.say(END)
+    until(lambda: len(nodes.watches) == 2)
+    until(lambda: found.store.snapshot().health["nodes"].since > before)
+    assert len(nodes.lists) == 1
+
+
 def test_nonsense_in_a_list_or_watch_costs_only_itself(world: Any) -> None:
     nodes = Collection(NODES, "n1")
     nodes.objects |= {
