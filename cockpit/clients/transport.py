@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import ssl
 import threading
@@ -23,6 +24,8 @@ from cockpit.clients.tls import tls_context
 from cockpit.errors import BadKubeconfig, CockpitError, Unreachable
 
 CHUNK_BYTES = 1 << 16
+BUSY_TRIES = 5
+BUSY_SECONDS = 5
 Params = Mapping[str, Any]
 BROKEN = (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
 
@@ -68,9 +71,11 @@ class Transport:
         self._pool: urllib3.PoolManager | None = None
         self._pool_certificate: Certificate | None = None
         self._streams = Streams()
+        self._closed = threading.Event()
 
     def close(self) -> None:
-        """End open streams and idle connections."""
+        """End open streams, waits and idle connections."""
+        self._closed.set()
         self._streams.interrupt()
         if self._pool is not None:
             self._pool.clear()
@@ -166,6 +171,18 @@ class Transport:
     def _send(
         self, method: str, path: str, params: Params | None, headers: Mapping[str, str], data: bytes | None, wait: float | None, preload: bool = True
     ) -> urllib3.BaseHTTPResponse:
+        """An exchange, repeated a few times when the server is too busy to look at it and says when to come again."""
+        for _ in range(BUSY_TRIES - 1):
+            response = self._exchange(method, path, params, headers, data, wait, preload)
+            seconds = _busy_seconds(response)
+            if seconds is None or self._closed.wait(seconds):
+                return response
+            response.close()
+        return self._exchange(method, path, params, headers, data, wait, preload)
+
+    def _exchange(
+        self, method: str, path: str, params: Params | None, headers: Mapping[str, str], data: bytes | None, wait: float | None, preload: bool
+    ) -> urllib3.BaseHTTPResponse:
         """One exchange; a 401 is tried once more with fresh credentials, a GET once more when a kept connection had died."""
         url = self.endpoint.server + path + ("?" + urllib.parse.urlencode(params, doseq=True) if params else "")
         credentials = self.endpoint.credentials
@@ -216,6 +233,14 @@ class Transport:
         if isinstance(problem, (errors.ReadTimeoutError, TimeoutError)):
             return Unreachable(f"{server} was silent for {seconds or self.timeout_seconds:g} s after {what}", hint)
         return Unreachable(f"{server} broke off {what}: {_reason(problem)}", hint)
+
+
+def _busy_seconds(response: urllib3.BaseHTTPResponse) -> float | None:
+    """How long to wait before asking again (429 of priority and fairness), stretched by up to half; None when it is not to be asked again soon."""
+    said = response.headers.get("Retry-After", "")
+    if response.status != 429 or not said.isdigit() or int(said) > BUSY_SECONDS:
+        return None
+    return int(said) * random.uniform(1.0, 1.5)
 
 
 def _reason(problem: BaseException) -> str:

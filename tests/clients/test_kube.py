@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cockpit.clients.kube import Kube, list_meta
+from cockpit.clients.transport import BUSY_TRIES
 from cockpit.errors import (
     ActionFailed,
     CockpitError,
@@ -41,6 +42,26 @@ def test_pages_are_followed_and_gzip_is_asked_for(connected: Any) -> None:
     ]
     assert all("gzip" in request.headers["Accept-Encoding"] for request in server.requests)
     assert all("resourceVersion" not in request.query for request in server.requests)
+
+
+@pytest.mark.parametrize(("after", "refusals", "asked"), [("0", 3, 4), ("0", 99, BUSY_TRIES), ("60", 99, 1), ("", 99, 1)])
+def test_a_server_too_busy_to_look_is_asked_again_when_it_says_so(connected: Any, after: str, refusals: int, asked: int) -> None:
+    """Priority and fairness turns requests away before it looks at them; what comes with a long wait, or none, is told."""
+
+    def answer(request: Request) -> None:
+        if len(server.requests) > refusals:
+            request.json({"kind": "Node"})
+        else:
+            request.bytes(b"Too many requests, please try again later.\n", 429, **({"Retry_After": after} if after else {}))
+
+    kube, server = connected(answer)
+    if refusals < BUSY_TRIES:
+        assert kube.request("GET", "/api/v1/nodes/n") == {"kind": "Node"}
+    else:
+        with pytest.raises(ActionFailed, match="Too many requests") as caught:
+            kube.request("GET", "/api/v1/nodes/n")
+        assert caught.value.code == "too-many-requests"
+    assert len(server.requests) == asked
 
 
 @pytest.mark.parametrize(
