@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 UNKNOWN = "–"
 _NUMBER = re.compile(r"(\d+)")
+_ZONE = re.compile(r"[a-z]{2}(?:-[a-z]+)+-(\d+[a-z])")
 
 
 class Tone(enum.Enum):
@@ -108,8 +109,11 @@ def short_node(name: str) -> str:
 
 
 def short_zone(zone: str, region: str) -> str:
-    """us-west-2a as 2a."""
-    return zone[len(region) - 1 :] if region and zone.startswith(region) else zone
+    """us-west-2a as 2a, also where the region is not told."""
+    if region and zone.startswith(region):
+        return zone[len(region) - 1 :]
+    known = _ZONE.fullmatch(zone)
+    return known[1] if known else zone
 
 
 def natural(text: str) -> tuple[tuple[int, int, str], ...]:

@@ -119,7 +119,16 @@ def cautions(scene: Scene, faults: Iterable[tuple[int, str]]) -> list[tuple[int,
         since = f" for {age(scene.now - api.since)}" if api.since else ""
         message = api.error.message if api.error else "no answer"
         found.append((4, f"connection lost{since}; showing the last known state, trying again: {message}"))
+    else:
+        found += _unreadable(scene)
     return sorted([*found, *(fault for fault in faults if fault[0] > 1)], key=lambda fault: -fault[0])
+
+
+def _unreadable(scene: Scene) -> list[tuple[int, str]]:
+    """What cannot be read at all: where nothing is seen, nothing is well."""
+    down = {name: one.error for name, one in scene.snapshot.health.items() if one.state is State.DOWN and name not in QUIET_SOURCES}
+    said = next((error.message for error in down.values() if error), "no answer")
+    return [(2, f"{', '.join(sorted(down))} cannot be read: {said}")] if down else []
 
 
 def caution_parts(found: Sequence[tuple[int, str]], last_command: str) -> list[Part]:

@@ -21,6 +21,21 @@ def wide(parts: tuple[tuple[str, Tone], ...]) -> str:
 
 
 @pytest.mark.parametrize(
+    ("zone", "region", "drawn"),
+    [
+        ("us-west-2a", "us-west-2", "2a"),
+        ("us-west-2a", "", "2a"),
+        ("us-gov-east-1b", "", "1b"),
+        ("us-west-2-lax-1a", "us-west-2", "2-lax-1a"),
+        ("rack-7", "", "rack-7"),
+        ("", "", ""),
+    ],
+)
+def test_a_zone_is_drawn_by_what_tells_it_from_others(zone: str, region: str, drawn: str) -> None:
+    assert cells.short_zone(zone, region) == drawn
+
+
+@pytest.mark.parametrize(
     ("ratio", "drawn"),
     [(0.0, "░░░░"), (1.0, "████"), (0.5, "██░░"), (0.001, "▏░░░"), (0.28125, "█▏░░"), (7.0, "████"), (-1.0, "░░░░"), (None, "····")],
 )

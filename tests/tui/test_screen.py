@@ -255,6 +255,13 @@ async def test_a_pane_that_cannot_know_says_so(error: Any, words: tuple[str, str
         await until(pilot, lambda: all(word in text_of(app) for word in words))
 
 
+async def test_where_nothing_may_be_read_nothing_is_called_well() -> None:
+    app = make_app([Failed("nodes", Forbidden("nodes is forbidden")), Failed("jobs", Forbidden("pytorchjobs is forbidden"))])
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "jobs, nodes cannot be read: " in text_of(app))
+        assert "nothing to caution about" not in text_of(app)
+
+
 async def test_without_a_kubeconfig_it_offers_the_practice_cluster() -> None:
     asked: list[bool] = []
 
