@@ -119,6 +119,16 @@ class VirtualTable(RowWindow):
         self.order.filter(self.scene, query)
         self._repaint_all()
 
+    def on_key(self, event: events.Key) -> None:
+        """A capital that is no other key sorts by the column it begins; again, it reverses."""
+        letter = event.character or ""
+        if len(letter) != 1 or not letter.isupper() or event.key in self.screen.active_bindings:
+            return
+        column = next((one for _, one, _ in self._fitted.columns if one.title.startswith(letter)), None)
+        if column is not None:
+            event.stop()
+            self.sort_by(column, column is self.order.column and not self.order.down)
+
     def on_click(self, event: events.Click) -> None:
         """A row: move there; twice: open it; a heading: sort by it, again: reverse."""
         x, y = event.x - self.gutter.left, event.y - self.gutter.top

@@ -70,16 +70,21 @@ class RowWindow(ScrollView, can_focus=True):
 
     def advance(self, scene: Scene, changes: Changes) -> None:
         """Take a newer picture in: touched rows are looked at again, and lines that look different are repainted."""
-        first = not self.scene.connected and scene.connected
+        trusted = self._trust
         self.scene = scene
         touched = self.view.touched(scene, changes)
-        if touched is None or first:
+        if touched is None or trusted != self._trust:
             self.reload(scene)
             return
         keys = touched if isinstance(touched, (set, frozenset)) else set(touched)
         self.order.touch(scene, keys)
         self._refresh_cells(keys)
         self.settle(scene)
+
+    @property
+    def _trust(self) -> tuple[bool, ...]:
+        """What may be believed; when that changes, unknowns may have become known in any row."""
+        return (self.scene.connected, *(self.scene.snapshot.believed(source) for source in self.view.sources))
 
     def settle(self, scene: Scene, ticking: bool = False) -> None:
         """Sort, size and title, each only when due; with `ticking` the visible rows are looked at for the passing of time."""
@@ -168,9 +173,9 @@ class RowWindow(ScrollView, can_focus=True):
     def _keep_visible(self) -> None:
         page = max(1, self.size.height - 1)
         if self._row < self._top:
-            self.scroll_to(y=self._row, animate=False, immediate=True)
+            self.scroll_to(y=self._row, animate=False, immediate=True, force=True)
         elif self._row >= self._top + page:
-            self.scroll_to(y=self._row - page + 1, animate=False, immediate=True)
+            self.scroll_to(y=self._row - page + 1, animate=False, immediate=True, force=True)
 
     # -- painting -------------------------------------------------------------------------------------------------------------------------
 
@@ -245,6 +250,9 @@ class RowWindow(ScrollView, can_focus=True):
 
     def _title_now(self) -> list[Part]:
         parts: list[Part] = [(f"{self.number} " if self.number else "", Tone.INFO), (self.view.title, Tone.STRONG)]
+        wrong = trouble(self.view, self.scene)
+        if wrong and self.order.rows:
+            parts.append((f" ▲ {wrong}", Tone.WARN))
         if self.order.filtered:
             word = f"/{self.order.query}" if self.order.query else "faults only"
             parts += [(" ── ", Tone.TRACK), (f"{word} {len(self.order.keys):,} of {self.order.rows:,}", Tone.INFO)]
@@ -252,9 +260,6 @@ class RowWindow(ScrollView, can_focus=True):
             parts += [(" ── ", Tone.TRACK), (self.view.headline(self.scene, self.order.rows, self.order.sums), Tone.MUTED)]
         if self.marks:
             parts.append((f" ◆ {len(self.marks)} marked", Tone.INFO))
-        wrong = trouble(self.view, self.scene)
-        if wrong:
-            parts.append((f" ▲ {wrong}", Tone.WARN))
         return parts
 
     def notify_style_update(self) -> None:

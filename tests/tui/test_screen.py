@@ -20,7 +20,7 @@ def _own_state(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_five_panes_tell_the_cluster_at_once() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         text = text_of(app)
         for title in ("1 Cluster", "2 Nodepools", "3 Jobs", "4 GPU", "5 EFA"):
@@ -41,7 +41,7 @@ async def test_every_size_fills_its_terminal_and_keeps_the_caution(size: tuple[i
     from rich.cells import cell_len
 
     app = make_app()
-    async with app.run_test(size=size) as pilot:
+    async with app.run_test(size=size, notifications=True) as pilot:
         await opened(pilot)
         assert len(shown(app)) == size[1]
         assert {cell_len(line) for line in shown(app)} == {size[0]}
@@ -51,7 +51,7 @@ async def test_every_size_fills_its_terminal_and_keeps_the_caution(size: tuple[i
 
 async def test_small_terminals_show_one_pane_with_tabs() -> None:
     app = make_app()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await opened(pilot)
         assert "▸1 Cluster" in shown(app)[0]
         assert "3 Jobs ──" not in text_of(app)
@@ -63,7 +63,7 @@ async def test_small_terminals_show_one_pane_with_tabs() -> None:
 
 async def test_large_terminals_have_the_heat_map_beside() -> None:
     app = make_app()
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=(200, 60), notifications=True) as pilot:
         await opened(pilot)
         assert "Heat map" in text_of(app)
         await pilot.resize_terminal(120, 36)
@@ -72,7 +72,7 @@ async def test_large_terminals_have_the_heat_map_beside() -> None:
 
 async def test_zoom_and_back() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("4", "z")
         await until(pilot, lambda: "Heat map" in text_of(app) and "5 EFA" not in text_of(app))
@@ -82,7 +82,7 @@ async def test_zoom_and_back() -> None:
 
 async def test_down_from_pool_to_claim_to_node_and_up_again() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("2", "j", "enter")
         await until(pilot, lambda: "Nodepool gpu-efa" in text_of(app) and "p5.48xlarge" in text_of(app))
@@ -99,7 +99,7 @@ async def test_down_from_pool_to_claim_to_node_and_up_again() -> None:
 
 async def test_down_from_job_to_ranks_to_log() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("3", "j", "enter")
         await until(pilot, lambda: "Job t5-large" in text_of(app))
@@ -114,7 +114,7 @@ async def test_down_from_job_to_ranks_to_log() -> None:
 
 async def test_a_log_is_searched_and_follows_until_left() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("3", "j", "L")
         await until(pilot, lambda: "— end —" in text_of(app) and "following" in text_of(app))
@@ -127,7 +127,7 @@ async def test_a_log_is_searched_and_follows_until_left() -> None:
 
 async def test_describe_yaml_and_events_of_a_row() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         name = app.panes["cluster"].cursor
         app.fakes[0].kube.objects[f"/api/v1/nodes/{name}"] = {
@@ -148,7 +148,7 @@ async def test_describe_yaml_and_events_of_a_row() -> None:
 
 async def test_filter_narrows_in_place_and_esc_clears() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("slash", *"g6e", "enter")
         await until(pilot, lambda: "/g6e 2 of 6" in text_of(app))
@@ -158,7 +158,7 @@ async def test_filter_narrows_in_place_and_esc_clears() -> None:
 
 async def test_faults_only_and_namespaces() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("ctrl+z")
         await until(pilot, lambda: "faults only 1 of 6" in text_of(app))
@@ -170,10 +170,10 @@ async def test_faults_only_and_namespaces() -> None:
 
 async def test_commands_complete_go_and_say_what_is_near() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("colon", *"po /t5", "enter")
-        await until(pilot, lambda: "Pods ── 5 pods ── /t5 2 of 5" in text_of(app))
+        await until(pilot, lambda: "Pods ── /t5 2 of 5 ── 5 pods" in text_of(app))
         await pilot.press("colon", *"np", "enter")
         await until(pilot, lambda: "2 Nodepools" in text_of(app) and app.active == "nodepools")
         await pilot.press("colon", *"clos", "enter")
@@ -185,7 +185,7 @@ async def test_commands_complete_go_and_say_what_is_near() -> None:
 @pytest.mark.parametrize("word", ["nc", "ev", "queues", "help", "history", "ctx", "events"])
 async def test_every_word_opens_something(word: str) -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         app.go(word)
         titles = {"nc": "NodeClaims", "ev": "Events", "events": "Events", "queues": "Queues", "help": "Keys", "history": "History", "ctx": "Contexts"}
@@ -194,7 +194,7 @@ async def test_every_word_opens_something(word: str) -> None:
 
 async def test_help_lists_the_live_keys() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 60)) as pilot:
+    async with app.run_test(size=(120, 60), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("question_mark")
         await until(pilot, lambda: "Actions on Cluster" in text_of(app))
@@ -205,7 +205,7 @@ async def test_help_lists_the_live_keys() -> None:
 
 async def test_the_palette_finds_actions() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("ctrl+p")
         await pilot.press(*"fly")
@@ -214,7 +214,7 @@ async def test_the_palette_finds_actions() -> None:
 
 async def test_the_footer_shows_what_applies_to_the_row() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         assert "c close" in shown(app)[-1] and "halt" not in shown(app)[-1]
         await pilot.press("3")
@@ -223,14 +223,16 @@ async def test_the_footer_shows_what_applies_to_the_row() -> None:
 
 async def test_lost_connection_keeps_the_last_picture_and_recovers() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         store = app.fakes[0].store
         lost = Unreachable("no answer from https://127.0.0.1:1", "start it again")
         store.apply(Failed("api", lost), Failed("nodes", lost))
-        await until(pilot, lambda: "connection lost" in shown(app)[1] and "nodes stale" in shown(app)[0])
-        assert "ip-10-0-4-89" in text_of(app) and "▲ stale" in text_of(app)
-        store.apply(Synced("api"), Synced("nodes"))
+        await until(pilot, lambda: "connection lost" in shown(app)[1] and "nodes stale" in shown(app)[0] and "Cluster ▲ stale" in text_of(app))
+        assert "ip-10-0-4-89" in text_of(app)
+        store.apply(*(Failed(name, lost) for name in ("pods", "jobs", "gpus")))
+        await until(pilot, lambda: "5 sources not live" in shown(app)[0])
+        store.apply(*(Synced(name) for name in ("api", "nodes", "pods", "jobs", "gpus")))
         await until(pilot, lambda: "● live" in shown(app)[0] and "XID 79" in shown(app)[1])
 
 
@@ -239,8 +241,8 @@ async def test_lost_connection_keeps_the_last_picture_and_recovers() -> None:
     [
         (NotServed("nodepools.karpenter.sh is not served", "install Karpenter"), ("no Karpenter here", "→ install Karpenter")),
         (
-            Forbidden("nodepools is forbidden: User x cannot list", "ask for list on nodepools"),
-            ("cannot read nodepools", "→ ask for list on nodepools"),
+            Forbidden("nodepools is forbidden", "ask for list"),
+            ("cannot read nodepools", "→ ask for list"),
         ),
         (Unreachable("no answer", "check the network"), ("cannot read nodepools", "→ check the network")),
     ],
@@ -248,7 +250,7 @@ async def test_lost_connection_keeps_the_last_picture_and_recovers() -> None:
 async def test_a_pane_that_cannot_know_says_so(error: Any, words: tuple[str, str]) -> None:
     given = [one for one in facts() if not (hasattr(one, "source") and one.source == "nodepools")]
     app = make_app([*given, Failed("nodepools", error)])
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await until(pilot, lambda: all(word in text_of(app) for word in words))
 
@@ -263,7 +265,7 @@ async def test_without_a_kubeconfig_it_offers_the_practice_cluster() -> None:
         return FakeSession(on_change)
 
     app = make_app(open_session=open_session)
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await until(pilot, lambda: "No cluster yet" in text_of(app))
         assert "~/.kube/config" in text_of(app) and "aws eks update-kubeconfig" in text_of(app)
         await pilot.press("r")
@@ -275,7 +277,7 @@ async def test_without_a_kubeconfig_it_offers_the_practice_cluster() -> None:
 
 async def test_quitting_takes_two_presses_and_lets_go() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("q")
         await until(pilot, lambda: "q again quits" in text_of(app))
@@ -287,7 +289,7 @@ async def test_hostile_names_are_inert_everywhere() -> None:
     evil = "\x1b]0;owned\x07[bold red]\u202enode"
     bad = Node(NodeName(evil), "1", evil, evil, evil, evil, evil, ready=False, problems=(Condition("Ready", "False", evil, evil),), created=NOW)
     app = make_app([*facts(), Upsert("nodes", "nodes", (bad,))])
-    async with app.run_test(size=(200, 60)) as pilot:
+    async with app.run_test(size=(200, 60), notifications=True) as pilot:
         await opened(pilot)
         app.panes["cluster"].filter("owned")
         await pilot.press("enter")
@@ -299,7 +301,7 @@ async def test_hostile_names_are_inert_everywhere() -> None:
 
 async def test_what_is_shown_is_saved(tmp_path: Any) -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "saved 7 lines" in text_of(app))
@@ -309,7 +311,7 @@ async def test_what_is_shown_is_saved(tmp_path: Any) -> None:
 
 async def test_changes_reach_the_screen_and_time_alone_does_not_repaint() -> None:
     app = make_app()
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
         store, jobs = app.fakes[0].store, app.panes["jobs"]
         old = store.snapshot().progress[T5]
@@ -320,3 +322,29 @@ async def test_changes_reach_the_screen_and_time_alone_does_not_repaint() -> Non
         for _ in range(10):
             await pilot.pause(0.02)
         assert jobs.lines_painted == painted
+
+
+async def test_contexts_of_the_kubeconfig_can_be_chosen(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config").write_text("contexts: [{name: west, context: {cluster: c, user: u}}, {name: east, context: {cluster: c, user: u}}]\n")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    app = make_app()
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        app.go("ctx")
+        await until(pilot, lambda: "east" in text_of(app) and "west" in text_of(app) and "training" in text_of(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: len(app.fakes) == 2 and app.fakes[0].closed)
+        assert app.options.context == "east"
+        await opened(pilot)
+
+
+async def test_a_fault_of_our_own_is_told_and_the_screen_goes_on() -> None:
+    def open_session(options: Any, on_change: Any) -> FakeSession:
+        raise RuntimeError("secret detail")
+
+    app = make_app(open_session=open_session)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await until(pilot, lambda: "RuntimeError" in text_of(app))
+        assert "secret detail" not in text_of(app)
+        await pilot.press("2")
+        await until(pilot, lambda: app.active == "nodepools")

@@ -115,6 +115,10 @@ async def test_sorting_is_told_by_an_arrow_and_keeps_the_cursor(hand: Hand) -> N
     assert hand.table.cursor == PodKey("default", "pod-1")
     await hand.pilot.press("g")
     assert hand.table.cursor == PodKey("default", "pod-500")
+    await hand.pilot.press("R")
+    assert "RST↑" in shown(hand.app)[1]
+    await hand.pilot.press("R")
+    assert "RST↓" in shown(hand.app)[1]
     await hand.pilot.press("O")
     assert "RST↑" in shown(hand.app)[1]
 

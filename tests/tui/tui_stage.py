@@ -330,7 +330,7 @@ def text_of(app: Any) -> str:
     return "\n".join(shown(app))
 
 
-async def until(pilot: Any, happened: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(pilot: Any, happened: Callable[[], bool], seconds: float = 5.0) -> None:
     """Wait for a state, never for a time; fails with the screen when it does not come."""
     deadline = time.monotonic() + seconds
     while not happened():
