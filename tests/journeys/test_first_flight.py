@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from bench.terminal import Terminal
 from tests.journeys.screens import Screen, open_cockpit
 from tests.journeys.worlds import World, world_at
 
@@ -207,3 +209,11 @@ async def test_zoom_filter_help_palette_command_line_and_out(world: World) -> No
         await screen.sees("q again quits")
         await screen.press("q")
         await screen.sees(lambda: screen.app.return_code == 0)
+
+
+def test_a_command_typed_in_one_breath_is_no_keys_of_the_pane(world: World) -> None:
+    with Terminal([sys.executable, "-m", "cockpit", "--kubeconfig", world.kubeconfig], 160, 44, world.env) as terminal:
+        terminal.wait(lambda seen: b"live" in seen and b"c7g.2xlarge" in seen, 30)
+        terminal.send(":nodeclaims\r")
+        terminal.wait(lambda seen: b"gpu-efa-zc6hn" in seen, 15)
+        assert b"cordon ip-" not in terminal.output() and b"Events of" not in terminal.output()
