@@ -14,7 +14,7 @@ from cockpit.session import Options, open_session
 from cockpit.tui.app import CockpitApp
 from tests.journeys.worlds import World
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 15.0
 T = TypeVar("T")
 
 
