@@ -78,7 +78,7 @@ async def test_a_cluster_without_custom_resources_says_what_is_missing_and_gets_
         await screen.sees(lambda: "○" in "".join(screen.pane("nodepools")))
         await screen.sees(lambda: "no DCGM exporter" in "".join(screen.pane("gpus")) and "no EFA exporter" in "".join(screen.pane("efa")))
         await screen.press("l")
-        await screen.sees("serves neither PyTorchJob nor TrainJob")
+        await screen.sees("Launch: this cluster serves neither")
         assert "nothing to caution about" in screen.lines()[1] and screen.app.is_running
     said = world.cockpit("--action", "jobs", "-o", "json")
     assert said.json["result"] == [] and "not served" in " ".join(said.json["warnings"]).lower() or said.code == 1, said.out
