@@ -117,9 +117,6 @@ def run(call: Call) -> None:
         _view(call)
 
 
-# -- views and streams -----------------------------------------------------------------------------------------------------------------------
-
-
 def _view(call: Call) -> None:
     """A view's records as the result; what the cluster does not serve is said, and is not an empty table that looks true."""
     _read(call)
@@ -194,9 +191,6 @@ def _show(call: Call, record: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-# -- changes ---------------------------------------------------------------------------------------------------------------------------------
-
-
 def _change(call: Call) -> None:
     """Plan, confirm, apply, wait."""
     call.world.fill(call.action.needs_of(call.params))
@@ -248,9 +242,6 @@ def _apply(call: Call, plan: Plan) -> None:
     params = plan.params or call.params
     applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
     call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
-
-
-# -- waiting ---------------------------------------------------------------------------------------------------------------------------------
 
 
 def _wait(call: Call, action: Action, params: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actions import cordon, launch, uncordon
+from actions.core import load
 from actions.core.apply import apply
 from actions.core.journal import Journal
 from cockpit.errors import Forbidden, Invalid, NotFound, NotServed
@@ -114,17 +114,18 @@ def test_a_crds_schema_is_read_and_enforced(place: Place) -> None:
 
 def test_a_node_is_cordoned_and_opened_again_by_our_actions(session: Session, place: Place, node: str, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
+    cordon, uncordon = load("cordon"), load("uncordon")
     session.fill(["nodes"])
-    params = cordon.Params(node=(node,), reason="contract")
-    plan = cordon.ACTION.plan(session.store.snapshot(), params)  # type: ignore[misc]
+    params = cordon.params(node=(node,), reason="contract")
+    plan = cordon.plan(session.store.snapshot(), params)  # type: ignore[misc]
     apply(plan, session.clients, action="cordon", params=params, dry_run=True, journal=journal)
     assert not place.kube.request("GET", f"/api/v1/nodes/{node}")["spec"].get("unschedulable")
     apply(plan, session.clients, action="cordon", params=params, journal=journal)
     session.fill(["nodes"])
     found = session.store.snapshot().nodes[node]
     assert (found.cordoned, found.cordon_reason) == (True, "contract")
-    back = uncordon.Params(node=(node,))
-    plan = uncordon.ACTION.plan(session.store.snapshot(), back)  # type: ignore[misc]
+    back = uncordon.params(node=(node,))
+    plan = uncordon.plan(session.store.snapshot(), back)  # type: ignore[misc]
     apply(plan, session.clients, action="uncordon", params=back, journal=journal)
     session.fill(["nodes"])
     assert not session.store.snapshot().nodes[node].cordoned
@@ -144,9 +145,10 @@ def training_jobs(place: Place) -> Iterator[None]:
 def test_a_job_is_launched_by_our_action_and_seen_by_our_source(
     session: Session, place: Place, node: str, training_jobs: None, tmp_path: Path
 ) -> None:
-    session.fill(launch.ACTION.needs)
-    params = launch.Params(name=f"contract-{place.mark}", namespace=place.namespace, nodes=1, nproc=1, gpus=0, steps=2)
-    plan = launch.ACTION.plan(session.store.snapshot(), params)  # type: ignore[misc]
+    launch = load("launch")
+    session.fill(launch.needs)
+    params = launch.params(name=f"contract-{place.mark}", namespace=place.namespace, nodes=1, nproc=1, gpus=0, steps=2)
+    plan = launch.plan(session.store.snapshot(), params)  # type: ignore[misc]
     judged = apply(plan, session.clients, action="launch", params=params, dry_run=True)
     assert judged.ok
     result = apply(plan, session.clients, action="launch", params=params, journal=Journal(tmp_path / "journal.jsonl"))

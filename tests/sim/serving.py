@@ -81,7 +81,7 @@ class Served:
         response = connection.getresponse()
         text = response.read()
         connection.close()
-        decoded = json.loads(text) if response.headers.get("Content-Type", "").startswith("application/json") else {"text": text}
+        decoded = json.loads(text) if response.headers.get("Content-Type", "").startswith("application/json") else {"text": text.decode()}
         return response.status, decoded, response
 
     def get(self, path: str, **headers: str) -> dict[str, Any]:

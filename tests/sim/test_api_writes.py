@@ -61,6 +61,13 @@ def test_field_validation(served: Served) -> None:
     assert status == 400 and "cannot unmarshal string into Go struct field Pod.spec.activeDeadlineSeconds of type int64" in body["message"]
 
 
+def test_null_fields_are_absent_fields(served: Served) -> None:
+    body = {**pod(nodeSelector=None), "status": None}
+    body["metadata"]["creationTimestamp"] = None
+    made = served.post(f"{PODS}?fieldValidation=Strict", body)
+    assert "nodeSelector" not in made["spec"] and made["metadata"]["creationTimestamp"]
+
+
 def test_wrong_bodies(served: Served) -> None:
     assert served.request("POST", CONFIG_MAPS, b"{nonsense")[0] == 400
     assert served.request("POST", CONFIG_MAPS, [1])[0] == 400
