@@ -99,6 +99,20 @@ async def test_a_job_is_launched_by_the_form_and_flies_through_its_phases(world:
     assert any(one["type"] == "Succeeded" and one["status"] == "True" for one in job["status"]["conditions"])
 
 
+async def test_a_job_is_stopped_by_key_when_that_is_said_twice(world: World) -> None:
+    async with open_cockpit(world) as screen:
+        await live(screen)
+        await screen.press("3")
+        await screen.cursor("jobs", "flight")
+        await screen.press("ctrl+d")
+        await screen.sees("This destroys what it names")
+        await screen.press("y")
+        assert world.ask("GET", "/apis/kubeflow.org/v1/namespaces/default/pytorchjobs/flight")
+        await screen.press("enter")
+        await screen.sees(lambda: not screen.row("jobs", "flight"))
+    world.ask("GET", "/apis/kubeflow.org/v1/namespaces/default/pytorchjobs/flight", expect=404)
+
+
 def kubectl(world: World, *words: str) -> str:
     """What an unmodified kubectl says with the practice kubeconfig."""
     return subprocess.run(["kubectl", "--kubeconfig", world.kubeconfig, *words], check=True, capture_output=True, text=True, timeout=30).stdout

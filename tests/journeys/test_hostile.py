@@ -95,7 +95,7 @@ async def test_the_panes_rooms_and_texts_show_it_inert(world: World) -> None:
         await screen.cursor("", "shouter")
         for key, word in (("d", "shouter"), ("y", "EVIL"), ("e", "Evil")):
             await screen.press(key)
-            await screen.sees(lambda word=word: word in screen.text() and screen.app.detail.room.view is None or "Events" in screen.text())  # type: ignore[misc]
+            await screen.sees(lambda word=word: (word in screen.text() and screen.app.detail.room.view is None) or "Events" in screen.text())  # type: ignore[misc]
             assert "\x1b" not in screen.text() and "\u202e" not in screen.text()
             await screen.press("escape")
             await screen.sees("shouter")

@@ -1,4 +1,4 @@
-"""Clusters that lack things: no CRDs, no permission, no kubeconfig. Each pane says what it misses, and nothing looks like an empty table that is true."""
+"""Clusters that lack things: no CRDs, no permission, no kubeconfig. Each pane says what it misses; nothing is an empty table that looks true."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_cluster_without_custom_resources_says_what_is_missing_and_gets_
         await screen.sees("Launch: this cluster serves neither")
         assert "nothing to caution about" in screen.lines()[1] and screen.app.is_running
     said = world.cockpit("--action", "jobs", "-o", "json")
-    assert said.json["result"] == [] and "not served" in " ".join(said.json["warnings"]).lower() or said.code == 1, said.out
+    assert (said.json["result"] == [] and "not served" in " ".join(said.json["warnings"]).lower()) or said.code == 1, said.out
     said = world.cockpit("--action", "launch", "-o", "json")
     assert said.code in (1, 4) and "neither PyTorchJob nor TrainJob" in said.json["error"]["message"]
     said = world.cockpit("--action", "nodes", "-o", "json")
