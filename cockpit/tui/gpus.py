@@ -48,7 +48,7 @@ class Gpus(View):
             Column("tensor", "TENSOR", 6, right=True, drop=3, sort=lambda scene, key: self._mean(scene, key, 1)),
             Column("watts", "W", 4, right=True, drop=2, sort=lambda scene, key: self._mean(scene, key, 2)),
             Column("celsius", "°C", 3, right=True, drop=1, sort=lambda scene, key: self._mean(scene, key, 3)),
-            Column("note", "", 8, flex=2, most=40, drop=4),
+            Column("note", "", 9, flex=2, most=40, drop=4),
         )
 
     def keys(self, scene: Scene) -> Iterable[Any]:

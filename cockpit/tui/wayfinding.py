@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.widgets import Input
 
 from actions.core import Action
 from cockpit.errors import BadInput, CockpitError
@@ -27,8 +28,9 @@ class Wayfinding(Reading):
         *(Binding(str(number), f"pane({kind.name!r})", f"Pane {kind.title}", show=False) for number, kind in enumerate(travel.PANES, 1)),
         Binding("z", "zoom", "Zoom the pane", show=False),
         Binding("escape", "up", "Back; clear the filter", show=False),
-        Binding("slash", "prompt('/')", "Filter rows, search text", show=False),
-        Binding("colon", "prompt(':')", "Go to a view or run an action", show=False),
+        # Taken before the pane gets them, so that what follows in the same breath is typed into the line and is no key of the pane.
+        Binding("slash", "prompt('/')", "Filter rows, search text", show=False, priority=True),
+        Binding("colon", "prompt(':')", "Go to a view or run an action", show=False, priority=True),
         Binding("d", "describe", "Describe", show=False),
         Binding("y", "yaml", "YAML", show=False),
         Binding("e", "events", "Events", show=False),
@@ -46,7 +48,7 @@ class Wayfinding(Reading):
         """A registry key is live only where its action fits; in read-only mode nothing that changes is bound."""
         if action == "verb":
             return self.verbs.for_key(str(parameters[0]), self.table().view) is not None
-        return True
+        return action != "prompt" or (len(self.screen_stack) == 1 and not isinstance(self.focused, Input))
 
     def action_verb(self, key: str) -> None:
         """A key of the registry was pressed."""

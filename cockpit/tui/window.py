@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any, ClassVar
 
 from rich.segment import Segment
@@ -11,6 +12,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from cockpit.inert import inert
 from cockpit.store import Changes
 from cockpit.tui.cells import Cell, Part, Tone
 from cockpit.tui.lines import MARGIN, Fitted, content, fit, header_segments, padded, row_segments
@@ -246,7 +248,9 @@ class RowWindow(ScrollView, can_focus=True):
         if self.order.rows and not self.order.keys:
             why = f'match "{self.order.query}" — esc clears' if self.order.query else "are faulty — ctrl+z shows all"
             return [(f"no {self.view.noun}s {why}", Tone.MUTED)]
-        return [part for part in note(self.view, self.scene, self.order.rows) if part[0]]
+        width = max(20, self.scrollable_size.width - 3)
+        said = [part for part in note(self.view, self.scene, self.order.rows) if part[0]]
+        return [(line, tone) for text, tone in said for line in wrap(inert(text), width)]
 
     def _title_now(self) -> list[Part]:
         parts: list[Part] = [(f"{self.number} " if self.number else "", Tone.INFO), (self.view.title, Tone.STRONG)]
