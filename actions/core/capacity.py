@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -18,6 +19,7 @@ from cockpit.snapshot import Snapshot
 GPU = "nvidia.com/gpu"
 TOLERATED = (GPU, "node.kubernetes.io/unschedulable")
 NODES_NAMED = 4
+REASONS_NAMED = 4
 GPU_FAMILY = re.compile(r"[gp]\d")
 """How EC2 names the families with NVIDIA GPUs."""
 
@@ -68,19 +70,40 @@ def on_nodes(snapshot: Snapshot, want: Want) -> list[Room]:
 
 
 def _suits(node: Node, want: Want) -> bool:
+    return not _against(node, want)
+
+
+def _against(node: Node, want: Want) -> str:
+    """Why a node does not count for such pods; empty when it does."""
     asked = (
         (want.instance_type, node.instance_type),
         (want.nodepool, node.pool),
         (want.capacity_type, node.capacity_type),
         (want.zone, node.zone),
     )
-    return node.ready is not False and not node.cordoned and all(not wish or wish == fact for wish, fact in asked) and _open(node.taints)
+    if any(wish and wish != fact for wish, fact in asked):
+        return "not as asked for"
+    if node.ready is False:
+        return "not ready"
+    return "cordoned" if node.cordoned else next((f"tainted {taint}" for taint in _closing(node.taints)), "")
+
+
+def left_out(snapshot: Snapshot, want: Want) -> str:
+    """Which nodes with GPUs do not count for such pods, and why; empty when all do."""
+    reasons = Counter(why for node in gpu_nodes(snapshot) if (why := _against(node, want)))
+    told = ", ".join(f"{count} {why}" for why, count in reasons.most_common(REASONS_NAMED))
+    return f"GPU nodes that do not count: {told}" if reasons else ""
 
 
 def _open(taints: Iterable[str]) -> bool:
-    """True when our pods may land in spite of these taints (`key=value:Effect`); a soft taint keeps nobody away."""
-    hard = [taint for taint in taints if not taint.endswith(":PreferNoSchedule")]
-    return all(taint.split(":", 1)[0].split("=", 1)[0] in TOLERATED for taint in hard)
+    """True when our pods may land in spite of these taints (`key=value:Effect`)."""
+    return not list(_closing(taints))
+
+
+def _closing(taints: Iterable[str]) -> Iterator[str]:
+    """The taints that keep our pods away; a soft one keeps nobody away."""
+    hard = (taint for taint in taints if not taint.endswith(":PreferNoSchedule"))
+    return (taint for taint in hard if taint.split(":", 1)[0].split("=", 1)[0] not in TOLERATED)
 
 
 def _on_node(snapshot: Snapshot, node: Node, want: Want) -> Room:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from actions.core.capacity import Room, Want, arithmetic, on_nodes, on_pools, placed
+from actions.core.capacity import Room, Want, arithmetic, left_out, on_nodes, on_pools, placed
 from cockpit.errors import BadInput, Refused
 from cockpit.instance_types import InstanceType, instance_types
 from cockpit.snapshot import OCCUPYING_PHASES, Snapshot
@@ -72,7 +72,7 @@ def sized(snapshot: Snapshot, want: Want, nproc: int, efa: int | None, types: Ma
     rooms = [*on_nodes(snapshot, want), *on_pools(snapshot, want, types)]
     places = placed(want, rooms)
     if sum(pods for _, pods in places) < want.pods:
-        raise Refused(_too_much(want, rooms), _what_fits(want, places))
+        raise Refused("; ".join(filter(None, (_too_much(want, rooms), left_out(snapshot, want)))), _what_fits(want, places))
     shares = [_share(snapshot, room, pods, want, types) for room, pods in places]
     cpu, memory = min(share[0] for share in shares), min(share[1] for share in shares)
     devices, warnings = _devices(snapshot, places, want, efa, types)

@@ -13,9 +13,10 @@ import msgspec
 
 from cockpit.clients import discovery
 from cockpit.clients import kubeconfig as kubeconfigs
+from cockpit.clients.statuses import unserved
 from cockpit.clients.streams import PIECE_BYTES
 from cockpit.clients.transport import Params, Transport
-from cockpit.errors import ActionFailed, NotFound, NotServed
+from cockpit.errors import ActionFailed, CockpitError, Forbidden, NotFound, NotServed
 
 MAY_SECONDS = 300.0
 HEAD_BYTES = 1 << 14
@@ -102,10 +103,18 @@ class Kube:
         return self._transport.head(path, params, headers, timeout_seconds, limit_bytes)
 
     def pages(self, path: str, *, params: Params | None = None, limit: int = 500) -> Iterator[bytes]:
-        """The raw pages of a LIST, following `continue`; Gone when the token has expired. limit 0 asks for everything at once."""
+        """The raw pages of a LIST, following `continue`; Gone when the token has expired. limit 0 asks for everything at once.
+
+        NotServed also where the server says forbidden of a resource that discovery does not list: it asks for rights before it looks for the kind.
+        """
         asked = dict(params or {}) | ({"limit": str(limit)} if limit else {})
         while True:
-            page = self.read(path, params=asked, accept="application/json")
+            try:
+                page = self.read(path, params=asked, accept="application/json")
+            except Forbidden:
+                if self._lists(path):
+                    raise
+                raise unserved(path) from None
             yield page
             token = list_meta(page).continue_
             if not token:
@@ -159,6 +168,19 @@ class Kube:
     def version(self) -> dict[str, Any]:
         """The API's version, as GET /version tells it."""
         return self.request("GET", "/version")
+
+    def _lists(self, path: str) -> bool:
+        """Whether discovery, which everyone may read, lists the collection at `path`; True where it does not say."""
+        version, _, plural = path.rpartition("/")
+        if not path.startswith("/apis/"):
+            return True
+        try:
+            found = self.request("GET", version.split("/namespaces/", 1)[0])
+        except (NotServed, NotFound):
+            return False
+        except CockpitError:
+            return True
+        return any(isinstance(one, dict) and one.get("name") == plural for one in found.get("resources") or ())
 
     def _json(self, body: bytes, method: str, path: str) -> dict[str, Any]:
         try:

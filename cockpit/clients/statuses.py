@@ -70,8 +70,13 @@ def _not_found(status: Mapping[str, Any], message: str, path: str) -> CockpitErr
     details = status.get("details")
     named = isinstance(details, dict) and bool(details.get("name"))
     if not status or (not named and UNSERVED in message):
-        return NotServed(f"{_resource(path)} is not served by this cluster", "install its controller and CRDs, or choose another cluster")
+        return unserved(path)
     return NotFound(message)
+
+
+def unserved(path: str) -> NotServed:
+    """What is said of a path that the cluster has no resource for."""
+    return NotServed(f"{_resource(path)} is not served by this cluster", "install its controller and CRDs, or choose another cluster")
 
 
 def _resource(path: str) -> str:

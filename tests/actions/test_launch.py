@@ -164,12 +164,12 @@ def test_more_gpus_in_one_pod_than_any_node_has_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "unusable",
-    [{"cordoned": True}, {"ready": False}, {"taints": ("team=other:NoSchedule",)}],
+    ("unusable", "why"),
+    [({"cordoned": True}, "cordoned"), ({"ready": False}, "not ready"), ({"taints": ("team=other:NoSchedule",)}, "tainted team=other:NoSchedule")],
     ids=["cordoned", "not ready", "tainted"],
 )
-def test_gpus_of_a_node_that_takes_no_pods_do_not_count(unusable: dict[str, Any]) -> None:
-    with pytest.raises(Refused):
+def test_gpus_of_a_node_that_takes_no_pods_do_not_count(unusable: dict[str, Any], why: str) -> None:
+    with pytest.raises(Refused, match=f"GPU nodes that do not count: 1 {why}"):
         planned(cluster(nodes=[node("n1"), node("n2", **unusable)]), nodes=2, nproc=8)
 
 

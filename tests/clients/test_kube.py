@@ -44,6 +44,29 @@ def test_pages_are_followed_and_gzip_is_asked_for(connected: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("resources", "says"),
+    [([{"name": "nodeclaims"}], NotServed), ([{"name": "nodepools"}], Forbidden), ("404", NotServed), ("403", Forbidden)],
+)
+def test_forbidden_of_what_is_not_even_served_is_told_apart(connected: Any, resources: Any, says: type[CockpitError]) -> None:
+    """A server asks for rights before it looks for the kind, so that with few rights everything absent is forbidden."""
+
+    def answer(request: Request) -> None:
+        if request.path != "/apis/karpenter.sh/v1":
+            request.status(403, "Forbidden", "nodepools.karpenter.sh is forbidden")
+        elif resources == "404":
+            request.bytes(b"404 page not found\n", 404)
+        elif resources == "403":
+            request.status(403, "Forbidden", "no discovery for you")
+        else:
+            request.json({"kind": "APIResourceList", "resources": resources})
+
+    kube, _ = connected(answer)
+    with pytest.raises(CockpitError, match=r"nodepools\.karpenter\.sh") as caught:
+        list(kube.pages("/apis/karpenter.sh/v1/nodepools"))
+    assert caught.type is says
+
+
+@pytest.mark.parametrize(
     "page",
     [
         b'{"kind":"L","metadata":{"resourceVersion":"1","continue":"abc"},"items":[{"metadata":{"name":"x","continue":"no"}}]}',

@@ -87,10 +87,12 @@ class ApiServer:
         ]
 
     def _write_kubeconfig(self, port: int) -> None:
+        """What the server made for itself at its start is its own authority."""
+        authority = str(self._folder / "certificates" / "apiserver.crt")
         body: dict[str, Any] = {
             "current-context": "envtest",
             "contexts": [{"name": "envtest", "context": {"cluster": "envtest", "user": "admin"}}],
-            "clusters": [{"name": "envtest", "cluster": {"server": f"https://127.0.0.1:{port}", "insecure-skip-tls-verify": True}}],
+            "clusters": [{"name": "envtest", "cluster": {"server": f"https://127.0.0.1:{port}", "certificate-authority": authority}}],
             "users": [{"name": "admin", "user": {"token": TOKEN}}],
         }
         self.kubeconfig.write_text(json.dumps(body))

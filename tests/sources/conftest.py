@@ -12,7 +12,7 @@ from cockpit.clients.kube import Kube
 from cockpit.model import State
 from cockpit.sources import load, reflect
 from cockpit.store import Store
-from tests.servers import Server, kubeconfig
+from tests.servers import Request, Server, kubeconfig
 from tests.sources.clusters import Collection
 
 
@@ -21,12 +21,20 @@ class World:
 
     def __init__(self, folder: Path, source: str, *collections: Collection) -> None:
         self.collections = {one.path: one for one in collections}
-        self.server = Server(lambda request: (self.collections.get(request.path) or Collection("")).answer(request))
+        self.server = Server(self._answer)
         self.store = Store()
         self.kube = Kube.connect(kubeconfig=kubeconfig(folder, self.server.url), timeout_seconds=5.0)
         self.stop = threading.Event()
         self.source = load(source)
         self.thread = threading.Thread(target=self.source.watch, args=(self.kube, self.store, self.stop), daemon=True)
+
+    def _answer(self, request: Request) -> None:
+        """A collection, or the discovery document that lists the collections below it."""
+        below = [path.rpartition("/")[2] for path in self.collections if path.rpartition("/")[0] == request.path]
+        if below:
+            request.json({"kind": "APIResourceList", "resources": [{"name": plural} for plural in below]})
+        else:
+            (self.collections.get(request.path) or Collection("")).answer(request)
 
     def state(self) -> State | None:
         health = self.store.snapshot().health.get(self.source.name)
