@@ -38,9 +38,10 @@ Part = tuple[str, Tone]
 
 
 class Cell(NamedTuple):
-    """One cell: its pieces in order; a piece may be empty."""
+    """One cell: its pieces in order, a piece may be empty; with `gauge` a bar as wide as its column, filled to its ratio (None: unknown)."""
 
     parts: tuple[Part, ...]
+    gauge: tuple[float | None] | None = None
 
     @property
     def text(self) -> str:
@@ -51,6 +52,11 @@ class Cell(NamedTuple):
 def cell(text: str, tone: Tone = Tone.PLAIN) -> Cell:
     """A cell of one piece."""
     return Cell(((text, tone),))
+
+
+def gauge(ratio: float | None) -> Cell:
+    """A bar that takes the width its column gets."""
+    return Cell((), (ratio,))
 
 
 BLANK = cell("")

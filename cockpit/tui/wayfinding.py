@@ -34,6 +34,7 @@ class Wayfinding(Reading):
         Binding("d", "describe", "Describe", show=False),
         Binding("y", "yaml", "YAML", show=False),
         Binding("e", "events", "Events", show=False),
+        Binding("Y", "copy", "Copy the name, or those marked", show=False),
         Binding("0", "namespaces", "All namespaces, or the current one", show=False),
         Binding("ctrl+z", "faults", "Only what is faulty", show=False),
         Binding("ctrl+s", "save", "Save what is shown to a file", show=False),
