@@ -76,16 +76,16 @@ class Options:
 class Crowd:
     """A session over that store, with `rate` changes a second from a thread."""
 
-    def __init__(self, on_change: Callable[[], None], nodes: int, pods: int, rate: int) -> None:
+    def __init__(self, on_change: Callable[[], None], nodes: int, pods: int, rate: int, gpus: int = 0) -> None:
         self.store = Store(on_change)
         self.kube: Any = SimpleNamespace(cluster="crowd", context="crowd", namespace="default", simulated=True)
         self.clients = Clients()
-        self._size, self._rate = (nodes, pods), rate
+        self._size, self._rate, self._gpus = (nodes, pods), rate, gpus
         self._stop = threading.Event()
 
     def watch(self, names: tuple[str, ...]) -> None:
         """Fill the store and begin to change it."""
-        nodes = filled(self.store, *self._size)
+        nodes = filled(self.store, *self._size, self._gpus)
         if self._rate:
             threading.Thread(target=self._change, args=(nodes,), daemon=True).start()
 
@@ -110,6 +110,7 @@ def main() -> None:
     words.add_argument("--nodes", type=int, default=5000)
     words.add_argument("--pods", type=int, default=50_000)
     words.add_argument("--rate", type=int, default=0)
+    words.add_argument("--gpus", type=int, default=0, help="per node")
     asked = words.parse_args()
     from cockpit.tui import skeleton
 
@@ -118,7 +119,7 @@ def main() -> None:
     from cockpit.tui.terminal import driver
 
     def open_crowd(options: Any, on_change: Callable[[], None]) -> Crowd:
-        return Crowd(on_change, asked.nodes, asked.pods, asked.rate)
+        return Crowd(on_change, asked.nodes, asked.pods, asked.rate, asked.gpus)
 
     CockpitApp(open_crowd, Options(), driver_class=driver()).run()
 

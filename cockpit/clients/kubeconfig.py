@@ -80,6 +80,11 @@ def endpoint(kubeconfig: str | None = None, context: str | None = None, namespac
     return _endpoint(merged, name, namespace)
 
 
+def contexts(kubeconfig: str | None = None) -> list[str]:
+    """The names of all contexts, sorted; empty when there is no kubeconfig."""
+    return sorted(_merge(_paths(kubeconfig), explicit=False).contexts)
+
+
 def _paths(kubeconfig: str | None) -> list[Path]:
     if kubeconfig is not None:
         return [Path(kubeconfig).expanduser()]

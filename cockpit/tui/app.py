@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from textual import messages
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.worker import Worker, WorkerState
 
 from cockpit.errors import CockpitError
 from cockpit.store import Changes
@@ -20,7 +21,7 @@ from cockpit.tui.frames import Frames, writer
 from cockpit.tui.heatmap import HeatMap
 from cockpit.tui.help import StartScreen
 from cockpit.tui.palette import Actions
-from cockpit.tui.prompt import PromptLine
+from cockpit.tui.prompt import Prompt, PromptLine
 from cockpit.tui.resources import Names
 from cockpit.tui.status import CautionLine, ContextLine, KeyLine, Place
 from cockpit.tui.table import VirtualTable
@@ -81,7 +82,8 @@ class CockpitApp(Wayfinding):
     def on_mount(self) -> None:
         """Lay out, bind the registry's keys, and connect once the first frame is out."""
         self.panes |= {pane.id or "": pane for pane in self.query("#panes VirtualTable").results(VirtualTable)}
-        self.heat, self.detail = self.query_one(HeatMap), self.query_one(Detail)
+        self.heat, self.detail, self.prompt = self.query_one(HeatMap), self.query_one(Detail), self.query_one(Prompt)
+        self.around = (self.query_one(ContextLine), self.query_one(CautionLine), self.query_one(KeyLine))
         self.lay_out()
         self.panes[self.active].focus()
         self.set_interval(TICK_SECONDS, self.tick)
@@ -138,13 +140,25 @@ class CockpitApp(Wayfinding):
             self._leave_all()
             self.reconnect(context=chosen, sim=False)
             return
-        names = self.session.contexts() if hasattr(self.session, "contexts") else [self.session.kube.context] if self.session else []
-        self.enter(Room(view=Names("Contexts", names, self.session.kube.context if self.session else ""), turn=self.action_contexts))
+        from cockpit.clients.kubeconfig import contexts
+
+        now = self.session.kube.context if self.session is not None else ""
+        try:
+            names = {*contexts(self.options.kubeconfig), *([now] if now else [])}
+        except CockpitError as error:
+            self.complain(error)
+            return
+        self.enter(Room(view=Names("Contexts", names, now), turn=self.action_contexts))
 
     async def on_unmount(self) -> None:
         """Let go of the cluster."""
         if self.session is not None:
             self.session.close()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """What nobody foresaw in a worker is told; the screen goes on."""
+        if event.state is WorkerState.ERROR:
+            self.say(f"{event.worker.group}: {type(event.worker.error).__name__}; this is a fault of the cockpit, please report it", "error")
 
     # -- handler one: time ----------------------------------------------------------------------------------------------------------------
 

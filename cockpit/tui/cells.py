@@ -86,6 +86,8 @@ def gigabits(bits_per_second: float | None) -> str:
     if bits_per_second is None:
         return UNKNOWN
     amount = bits_per_second / 1e9
+    if amount < 0.0005:
+        return "0.0"
     return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.1f}" if amount >= 1 or not amount else f"{amount:.3f}"
 
 

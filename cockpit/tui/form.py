@@ -145,7 +145,7 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
             plan = self.verb.plan(self.snapshot, params) if self.verb.plan else Plan()
             self.ready = (params, plan)
             lines = plan_lines(plan)
-            if plan.dollars_per_hour is not None:
+            if plan.dollars_per_hour is not None and not any("/h" in note for note in plan.notes):
                 lines.append([("costs ", Tone.MUTED), (dollars(plan.dollars_per_hour), Tone.STRONG)])
         except CockpitError as error:
             blame, text = blamed(error, fields), f"{error.message}. {error.hint}".rstrip(". ")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from textual.app import App
+from textual.geometry import Size
 from textual.widget import Widget
 
 from cockpit.errors import CockpitError
@@ -19,11 +20,14 @@ from cockpit.tui.detail import Detail
 from cockpit.tui.heatmap import HeatMap
 from cockpit.tui.help import shown
 from cockpit.tui.lines import content
+from cockpit.tui.prompt import Prompt
 from cockpit.tui.skeleton import LOW, NARROW, TALL, WIDE
 from cockpit.tui.status import CautionLine, ContextLine, KeyLine, Place
 from cockpit.tui.table import VirtualTable
 from cockpit.tui.verbs import Verbs
 from cockpit.tui.views import Scene, View
+
+SHORT = 78
 
 
 class Ground(App[int]):
@@ -36,6 +40,9 @@ class Ground(App[int]):
     place: Place
     desk: Desk
     detail: Detail
+    prompt: Prompt
+    around: tuple[ContextLine, CautionLine, KeyLine]
+    terminal_size = Size(80, 24)
     heat: HeatMap
     panes: dict[str, VirtualTable]
     active: str
@@ -100,16 +107,17 @@ class Ground(App[int]):
     def tell(self) -> None:
         """The context, caution and key lines; each is repainted only when its text differs."""
         self.place = self._place()
-        self.query_one(ContextLine).put(status.context_parts(self.place, self.scene))
+        context, caution, keys = self.around
+        context.put(status.context_parts(self.place, self.scene))
         faults = [fault for name in ("cluster", "jobs", "nodepools", "efa") for fault in self.panes[name].order.faults.values()]
-        self.query_one(CautionLine).put(status.caution_parts(status.cautions(self.scene, faults), self.desk.last_command))
-        self.query_one(KeyLine).put(status.key_parts(self.footer()))
+        caution.put(status.caution_parts(status.cautions(self.scene, faults), self.desk.last_command))
+        keys.put(status.key_parts(self.footer()))
 
     def _place(self) -> Place:
         kube = self.session.kube if self.session is not None else None
         nodes = self.scene.snapshot.nodes
         first = nodes.get(next(iter(nodes), None))
-        one = self.size.width < NARROW or self.size.height < LOW
+        one = self.terminal_size.width < NARROW or self.terminal_size.height < LOW
         return Place(
             cluster=kube.cluster if kube else "",
             region=first.region if first else "",
@@ -119,6 +127,7 @@ class Ground(App[int]):
             connected=self.session is not None,
             tabs=tuple(self.panes[name].view.title for name in (kind.name for kind in travel.PANES)) if one and self.panes else (),
             active=self.panes[self.active].view.title if self.panes else "",
+            short=self.terminal_size.width < SHORT,
         )
 
     # -- layout ---------------------------------------------------------------------------------------------------------------------------
@@ -127,7 +136,7 @@ class Ground(App[int]):
         """One pane at a time when small, the heat map beside the panes when large."""
         if not self.panes:
             return
-        width, height = self.size
+        width, height = self.terminal_size
         small = width < NARROW or height < LOW
         screen = self.screen_stack[0]
         screen.set_class(small or self.zoomed, "-one")

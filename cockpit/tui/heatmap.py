@@ -49,7 +49,7 @@ class HeatMap(ScrollView, can_focus=True):
         for line in {self._line_of[node] for node in touched if node in self._line_of}:
             self._strips.pop(line, None)
             if 0 <= line - self.scroll_offset.y < self.size.height:
-                self.refresh(Region(0, line - self.scroll_offset.y, self.size.width, 1))
+                self.refresh(Region(0, line - self.scroll_offset.y, self.scrollable_size.width, 1))
 
     def reload(self, scene: Scene) -> None:
         """Lay the nodes out anew."""
@@ -59,21 +59,21 @@ class HeatMap(ScrollView, can_focus=True):
         per_line = self._per_line
         self._line_of = {node: index // per_line for index, node in enumerate(self._names)}
         self._strips.clear()
-        self.virtual_size = Size(self.size.width, max(1, -(-len(self._names) // per_line)))
+        self.virtual_size = Size(self.scrollable_size.width, max(1, -(-len(self._names) // per_line)))
         self._retitle()
         self.refresh()
 
     @property
     def _labelled(self) -> bool:
-        return len(self._names) <= max(1, self.size.height) * 2 and self.size.width >= LABEL + self._widest + 7
+        return len(self._names) <= max(1, self.size.height) * 2 and self.scrollable_size.width >= LABEL + self._widest + 7
 
     @property
     def _cell_width(self) -> int:
-        return max(1, min(4, (self.size.width - LABEL - 7) // self._widest)) if self._labelled else 1
+        return max(1, min(4, (self.scrollable_size.width - LABEL - 7) // self._widest)) if self._labelled else 1
 
     @property
     def _per_line(self) -> int:
-        return 1 if self._labelled else max(1, (self.size.width - 1) // (self._widest + 1))
+        return 1 if self._labelled else max(1, (self.scrollable_size.width - 1) // (self._widest + 1))
 
     def _retitle(self) -> None:
         parts: list[Part] = [("Heat map", Tone.STRONG), (" ── ", Tone.TRACK), ("low ", Tone.MUTED)]
@@ -94,7 +94,7 @@ class HeatMap(ScrollView, can_focus=True):
         return strip
 
     def _strip(self, line: int) -> Strip:
-        width, per_line = self.size.width, self._per_line
+        width, per_line = self.scrollable_size.width, self._per_line
         names = self._names[line * per_line : (line + 1) * per_line]
         parts: list[Part] = []
         for name in names:

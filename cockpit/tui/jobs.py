@@ -43,7 +43,7 @@ def steps(job: Job, progress: Progress | None) -> str:
     if progress is None:
         return UNKNOWN
     wanted = progress.steps or job.steps_wanted
-    return f"{progress.step}/{wanted}" if wanted else f"{progress.step:,}"
+    return f"{progress.step}/{_compact(wanted)}" if wanted else f"{progress.step:,}"
 
 
 class Jobs(View):
@@ -59,12 +59,12 @@ class Jobs(View):
         self._waiting: set[Any] = set()
         self.columns = (
             Column("namespace", "NS", 8, drop=9),
-            Column("job", "JOB", 11, flex=2, most=32, sort=lambda scene, key: natural(key.name)),
+            Column("job", "JOB", 10, flex=2, most=32, sort=lambda scene, key: natural(key.name)),
             Column("strategy", "STRAT", 5, drop=5),
             Column("phase", "PHASE", 14, sort=lambda scene, key: list(Phase).index(scene.snapshot.phase_of(scene.snapshot.jobs[key]))),
             Column("ranks", "RANKS", 5, right=True, sort=lambda scene, key: scene.snapshot.jobs[key].ranks_wanted),
             Column("step", "STEP", 9, right=True, flex=1, most=13, drop=3, sort=self._step),
-            Column("trend", "LOSS / WHY", 11, flex=3, most=80, drop=2, sort=self._loss),
+            Column("trend", "LOSS / WHY", 10, flex=3, most=80, drop=2, sort=self._loss),
             Column("dollars", "$/H", 7, right=True, drop=7, sort=lambda scene, key: scene.snapshot.job_price(key)),
             Column("age", "AGE", 6, right=True, drop=6, sort=lambda scene, key: scene.snapshot.jobs[key].created),
         )
@@ -92,7 +92,7 @@ class Jobs(View):
             cell(f"{_known(up)}/{_known(wanted)}", Tone.WARN if short else Tone.MUTED if phase.over else Tone.PLAIN),
             cell(steps(job, progress)),
             self._trend(picture, job, phase, progress),
-            cell(dollars(picture.job_price(key), per_hour=False)) if not phase.over else BLANK,
+            cell(dollars(picture.job_price(key), per_hour=False)) if picture.job_price(key) != 0 and not phase.over else BLANK,
             cell(short_age(scene.now - job.created), Tone.MUTED) if job.created else DASH,
         )
 
@@ -268,6 +268,14 @@ def _place(index: int | None, replica: str) -> int | None:
     if index is None:
         return None
     return index + 1 if replica == "worker" else index
+
+
+def _compact(steps: int) -> str:
+    """100k and 1M where the digits say no more."""
+    for unit, size in (("M", 1_000_000), ("k", 1000)):
+        if (steps >= 10 * size and steps % (size // 10) == 0) or steps == size:
+            return f"{steps / size:g}{unit}"
+    return str(steps)
 
 
 def _known(value: int | None) -> str:

@@ -73,10 +73,12 @@ def cell_segments(cell: Cell, width: int, right: bool, style_of: StyleOf) -> lis
     for text, tone in cell.parts:
         shown = inert(text, CELL_LIMIT)
         length = cell_len(shown)
-        if length > left and made and tone is Tone.MUTED:
+        if length > left and shown[0] in LOWER_EIGHTHS:
+            shown, length = shown[len(shown) - left :], left
+        elif length > left and made and tone is Tone.MUTED:
             break
-        if length > left:
-            shown, length = (shown[-left:] if left and shown[0] in LOWER_EIGHTHS else padded(shown, left)), left
+        elif length > left:
+            shown, length = padded(shown, left), left
         if length:
             made.append(Segment(shown, style_of(tone)))
             left -= length

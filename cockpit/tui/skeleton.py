@@ -28,7 +28,7 @@ def boxes(width: int, height: int) -> list[Box]:
     top, middle = rows * 40 // 100, rows * 34 // 100
     low = rows - top - middle
     wide = width >= WIDE and height >= TALL
-    first = width * (38 if wide else 52) // 100
+    first = width * (38 if wide else 53) // 100
     second = width * 36 // 100 if wide else width - first
     found: list[Box] = [
         (0, 2, first, top, "1 Cluster"),

@@ -29,6 +29,7 @@ class Place:
     connected: bool = False
     tabs: tuple[str, ...] = ()
     active: str = ""
+    short: bool = False
 
 
 class PartsLine(Static):
@@ -60,19 +61,23 @@ class KeyLine(PartsLine):
 def context_parts(place: Place, scene: Scene) -> list[Part]:
     """The context line."""
     if place.tabs:
-        return [*_tabs(place), (" ", Tone.PLAIN), *_marks(place, True), *_freshness(place, scene, 1)]
+        return [*_marks(place, True), *_tabs(place), (" ", Tone.PLAIN), *_freshness(place, scene, 1)]
     parts: list[Part] = [("cockpit  ", Tone.INFO), (place.cluster or "no cluster", Tone.STRONG)]
     if place.region:
         parts += [SEPARATOR, (place.region, Tone.PLAIN)]
     parts += [SEPARATOR, (f"ns {place.namespace or 'all'}", Tone.PLAIN), *_marks(place, False)]
-    return [*parts, ("    ", Tone.PLAIN), *_freshness(place, scene, 5)]
+    return [*parts, ("    ", Tone.PLAIN), *_freshness(place, scene, 3)]
 
 
 def _tabs(place: Place) -> list[Part]:
     parts: list[Part] = []
     for index, name in enumerate(place.tabs, 1):
         chosen = name == place.active
-        parts += [(f"{'▸' if chosen else ' '}{index} ", Tone.INFO), (name, Tone.STRONG if chosen else Tone.MUTED), (" ", Tone.PLAIN)]
+        parts += [
+            (f"{'▸' if chosen else ' '}{index} ", Tone.INFO),
+            (name if chosen or not place.short else "", Tone.STRONG if chosen else Tone.MUTED),
+            (" ", Tone.PLAIN),
+        ]
     return parts
 
 
@@ -86,15 +91,14 @@ def _marks(place: Place, short: bool) -> list[Part]:
 def _freshness(place: Place, scene: Scene, most: int) -> list[Part]:
     if not place.connected:
         return [("◌ connecting", Tone.INFO)]
-    words: list[Part] = []
-    for name, health in sorted(scene.snapshot.health.items()):
-        found = _health_words(name, health, scene.now)
-        if found is not None:
-            words += [SEPARATOR, found] if words else [found]
-    if not words:
+    found = [part for name, health in sorted(scene.snapshot.health.items()) if (part := _health_words(name, health, scene.now))]
+    if not found:
         return [("● live", Tone.GOOD)]
-    hidden = (len(words) + 1) // 2 - most
-    return words[: most * 2 - 1] + ([(f" +{hidden}", Tone.MUTED)] if hidden > 0 else [])
+    stale = [health.since for health in scene.snapshot.health.values() if health.state is State.STALE and health.since]
+    if len(found) > most and stale:
+        return [(f"▲ {len(found)} sources not live, oldest {age(scene.now - min(stale))}", Tone.WARN)]
+    hidden: list[Part] = [(f" +{len(found) - most}", Tone.MUTED)] if len(found) > most else []
+    return [piece for part in found[:most] for piece in (SEPARATOR, part)][1:] + hidden
 
 
 def _health_words(name: str, health: Health, now: float) -> Part | None:

@@ -43,7 +43,7 @@ class VirtualTable(RowWindow):
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns again."""
-        self._fitted = fit(self.view.columns, self.size.width)
+        self._fitted = fit(self.view.columns, self.scrollable_size.width)
         self._strips.clear()
         self._resize(force=True)
 
@@ -118,6 +118,16 @@ class VirtualTable(RowWindow):
         """Show matching rows only; the title says how many."""
         self.order.filter(self.scene, query)
         self._repaint_all()
+
+    def on_key(self, event: events.Key) -> None:
+        """A capital that is no other key sorts by the column it begins; again, it reverses."""
+        letter = event.character or ""
+        if len(letter) != 1 or not letter.isupper() or event.key in self.screen.active_bindings:
+            return
+        column = next((one for _, one, _ in self._fitted.columns if one.title.startswith(letter)), None)
+        if column is not None:
+            event.stop()
+            self.sort_by(column, column is self.order.column and not self.order.down)
 
     def on_click(self, event: events.Click) -> None:
         """A row: move there; twice: open it; a heading: sort by it, again: reverse."""

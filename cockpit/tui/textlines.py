@@ -104,7 +104,7 @@ class LineView(ScrollView, can_focus=True):
         if start == 0:
             self.rows = []
             self.found = []
-        width = max(8, self.size.width - 1 - self._gutter)
+        width = max(8, self.scrollable_size.width - 1 - self._gutter)
         pattern = _pattern(self.sought)
         for index in range(start, len(self.lines)):
             text = inert(self.lines[index].text.expandtabs(4), LINE_LIMIT)
@@ -118,9 +118,9 @@ class LineView(ScrollView, can_focus=True):
         return 13 if self.times else 0
 
     def _resized(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self.rows))
+        self.virtual_size = Size(self.scrollable_size.width, len(self.rows))
         if self.following:
-            self.scroll_to(y=max(0, len(self.rows) - self.size.height), animate=False, immediate=True)
+            self.scroll_to(y=max(0, len(self.rows) - self.size.height), animate=False, immediate=True, force=True)
         self._retitle()
         self.refresh()
 
@@ -134,7 +134,7 @@ class LineView(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """One row of the text."""
-        row, width = y + self.scroll_offset.y, self.size.width
+        row, width = y + self.scroll_offset.y, self.scrollable_size.width
         self.lines_painted += 1
         plain = self._style(Tone.PLAIN)
         if row >= len(self.rows):
@@ -183,7 +183,7 @@ class LineView(ScrollView, can_focus=True):
 
     def action_line(self, step: int) -> None:
         self._stop_following(step)
-        self.scroll_to(y=self.scroll_offset.y + step, animate=False, immediate=True)
+        self.scroll_to(y=self.scroll_offset.y + step, animate=False, immediate=True, force=True)
 
     def action_turn(self, step: int) -> None:
         self.action_line(step * max(1, self.size.height - 1))
@@ -194,10 +194,10 @@ class LineView(ScrollView, can_focus=True):
 
     def action_top(self) -> None:
         self._stop_following(-1)
-        self.scroll_to(y=0, animate=False, immediate=True)
+        self.scroll_to(y=0, animate=False, immediate=True, force=True)
 
     def action_bottom(self) -> None:
-        self.scroll_to(y=len(self.rows), animate=False, immediate=True)
+        self.scroll_to(y=len(self.rows), animate=False, immediate=True, force=True)
 
     def action_wrap(self) -> None:
         self.wrap = not self.wrap
@@ -220,7 +220,7 @@ class LineView(ScrollView, can_focus=True):
         if self.found:
             self._at_match = (self._at_match + step) % len(self.found)
             self._stop_following(-1)
-            self.scroll_to(y=max(0, self.found[self._at_match] - self.size.height // 2), animate=False, immediate=True)
+            self.scroll_to(y=max(0, self.found[self._at_match] - self.size.height // 2), animate=False, immediate=True, force=True)
             self.refresh()
 
     def _stop_following(self, step: int) -> None:

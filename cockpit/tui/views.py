@@ -154,21 +154,21 @@ def failure(view: View, health: Health, now: float) -> list[Part]:
 
 
 def trouble(view: View, scene: Scene) -> str:
-    """A few words for the title when a source of the view is not live: `stale 12s`, `pods down`."""
+    """A few words for the title when a source of the view is not live: `stale 12s`, `pods down`; the view's own source comes first and alone."""
     words = []
     for index, source in enumerate(view.sources):
         health = scene.snapshot.health.get(source)
         if health is None or health.state in (State.LIVE, State.STARTING):
             continue
         name = "" if index == 0 else source + " "
-        if health.state is State.STALE:
-            words.append(f"{name}stale {age(scene.now - (health.since or scene.now))}")
-        elif index or health.state is State.DOWN:
-            words.append(name + health.state.value)
+        aged = f" {age(scene.now - health.since)}" if health.state is State.STALE and health.since else ""
+        words.append(f"{name}{health.state.value}{aged}")
+        if index == 0:
+            break
     return " · ".join(words)
 
 
 def stale(view: View, scene: Scene) -> bool:
     """True when the rows shown are old."""
     health = scene.snapshot.health.get(view.sources[0]) if view.sources else None
-    return health is not None and health.state in (State.STALE, State.DOWN)
+    return health is not None and health.state not in (State.LIVE, State.STARTING)

@@ -169,7 +169,7 @@ class Wayfinding(Reading):
         """Open the line for a command or a filter."""
         front = self.front()
         known = front.order.query if mode == "/" and isinstance(front, VirtualTable) else ""
-        self.query_one(Prompt).open(mode, travel.words([action.name for action in self.verbs.actions]), known)
+        self.prompt.open(mode, travel.words([action.name for action in self.verbs.actions]), known)
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         """Filter while typing; run a command when entered."""
@@ -198,6 +198,7 @@ class Wayfinding(Reading):
 
     def on_resize(self, event: events.Resize) -> None:
         """Choose the layout that fits."""
+        self.terminal_size = event.size
         self.lay_out()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:

@@ -56,7 +56,7 @@ class RowWindow(ScrollView, can_focus=True):
         """Turn to another view."""
         self.view, self.order, self.scene = view, Order(view), scene
         self.cursor, self._row, self.marks = None, 0, set()
-        self._fitted = fit(view.columns, self.size.width)
+        self._fitted = fit(view.columns, self.scrollable_size.width)
         self.scroll_to(y=0, animate=False)
         self.reload(scene)
 
@@ -70,16 +70,21 @@ class RowWindow(ScrollView, can_focus=True):
 
     def advance(self, scene: Scene, changes: Changes) -> None:
         """Take a newer picture in: touched rows are looked at again, and lines that look different are repainted."""
-        first = not self.scene.connected and scene.connected
+        trusted = self._trust
         self.scene = scene
         touched = self.view.touched(scene, changes)
-        if touched is None or first:
+        if touched is None or trusted != self._trust:
             self.reload(scene)
             return
         keys = touched if isinstance(touched, (set, frozenset)) else set(touched)
         self.order.touch(scene, keys)
         self._refresh_cells(keys)
         self.settle(scene)
+
+    @property
+    def _trust(self) -> tuple[bool, ...]:
+        """What may be believed; when that changes, unknowns may have become known in any row."""
+        return (self.scene.connected, *(self.scene.snapshot.believed(source) for source in self.view.sources))
 
     def settle(self, scene: Scene, ticking: bool = False) -> None:
         """Sort, size and title, each only when due; with `ticking` the visible rows are looked at for the passing of time."""
@@ -129,13 +134,13 @@ class RowWindow(ScrollView, can_focus=True):
         if 1 <= line < self.size.height:
             if row < len(self.order.keys):
                 self._strips.pop(self.order.keys[row], None)
-            self.refresh(Region(0, line, self.size.width, 1))
+            self.refresh(Region(0, line, self.scrollable_size.width, 1))
 
     def _repaint_moved(self, painted: list[Any]) -> None:
         shown = self._on_screen()
         for line in range(max(len(painted), len(shown))):
             if line >= len(painted) or line >= len(shown) or painted[line] != shown[line]:
-                self.refresh(Region(0, line + 1, self.size.width, 1))
+                self.refresh(Region(0, line + 1, self.scrollable_size.width, 1))
 
     def _repaint_all(self) -> None:
         self._cells.clear()
@@ -146,7 +151,7 @@ class RowWindow(ScrollView, can_focus=True):
         self.refresh()
 
     def _resize(self, force: bool = False) -> None:
-        size = Size(self.size.width, len(self.order.keys) + 1)
+        size = Size(self.scrollable_size.width, len(self.order.keys) + 1)
         if size != self.virtual_size and (force or self.scene.now - self._sized_at >= SIZE_SECONDS):
             self._sized_at = self.scene.now
             self.virtual_size = size
@@ -168,15 +173,15 @@ class RowWindow(ScrollView, can_focus=True):
     def _keep_visible(self) -> None:
         page = max(1, self.size.height - 1)
         if self._row < self._top:
-            self.scroll_to(y=self._row, animate=False, immediate=True)
+            self.scroll_to(y=self._row, animate=False, immediate=True, force=True)
         elif self._row >= self._top + page:
-            self.scroll_to(y=self._row - page + 1, animate=False, immediate=True)
+            self.scroll_to(y=self._row - page + 1, animate=False, immediate=True, force=True)
 
     # -- painting -------------------------------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
         """One line of the window: the header, a row, or a note."""
-        width = self.size.width
+        width = self.scrollable_size.width
         self.lines_painted += 1
         if y == 0:
             segments = header_segments(self._fitted, self.order.column, self.order.down, self._style)
@@ -245,16 +250,16 @@ class RowWindow(ScrollView, can_focus=True):
 
     def _title_now(self) -> list[Part]:
         parts: list[Part] = [(f"{self.number} " if self.number else "", Tone.INFO), (self.view.title, Tone.STRONG)]
-        if self.order.rows:
-            parts += [(" ── ", Tone.TRACK), (self.view.headline(self.scene, self.order.rows, self.order.sums), Tone.MUTED)]
+        wrong = trouble(self.view, self.scene)
+        if wrong and self.order.rows:
+            parts.append((f" ▲ {wrong}", Tone.WARN))
         if self.order.filtered:
             word = f"/{self.order.query}" if self.order.query else "faults only"
             parts += [(" ── ", Tone.TRACK), (f"{word} {len(self.order.keys):,} of {self.order.rows:,}", Tone.INFO)]
+        if self.order.rows:
+            parts += [(" ── ", Tone.TRACK), (self.view.headline(self.scene, self.order.rows, self.order.sums), Tone.MUTED)]
         if self.marks:
             parts.append((f" ◆ {len(self.marks)} marked", Tone.INFO))
-        wrong = trouble(self.view, self.scene)
-        if wrong:
-            parts.append((f" ▲ {wrong}", Tone.WARN))
         return parts
 
     def notify_style_update(self) -> None:

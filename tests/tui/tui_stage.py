@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,9 +29,10 @@ from cockpit.model import (
 )
 from cockpit.snapshot import Snapshot
 from cockpit.store import Store, Synced, Upsert
+from cockpit.tui.app import CockpitApp
 from cockpit.tui.verbs import Verbs
 
-NOW = 1_760_000_000.0
+NOW = time.time()
 T5 = JobKey("default", "PyTorchJob", "t5-large")
 LLAMA = JobKey("default", "PyTorchJob", "llama-3-8b")
 MNIST = JobKey("default", "PyTorchJob", "mnist")
@@ -313,3 +315,42 @@ ACTIONS = (CLOSE, LAUNCH, STOP, READ)
 
 def verbs(readonly: bool = False) -> Verbs:
     return Verbs(ACTIONS, readonly)
+
+
+# -- looking at the screen -----------------------------------------------------------------------------------------------------------------
+
+
+def shown(app: Any) -> list[str]:
+    """The screen as lines of text."""
+    return [strip.text for strip in app.screen._compositor.render_strips()]
+
+
+def text_of(app: Any) -> str:
+    """The screen as one text."""
+    return "\n".join(shown(app))
+
+
+async def until(pilot: Any, happened: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for a state, never for a time; fails with the screen when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "not seen:\n" + text_of(pilot.app)
+        await pilot.pause(0.02)
+
+
+async def opened(pilot: Any) -> None:
+    """Wait until the panes show the cluster."""
+    await until(pilot, lambda: pilot.app.scene.connected and "nodes ·" in text_of(pilot.app))
+
+
+def make_app(given: list[Any] | None = None, readonly: bool = False, namespace: str | None = None, **more: Any) -> CockpitApp:
+    """The real screen over a FakeSession; `app.fakes` are the sessions it opened."""
+    fakes: list[FakeSession] = []
+
+    def open_session(options: Any, on_change: Callable[[], None]) -> FakeSession:
+        fakes.append(FakeSession(on_change, given))
+        return fakes[-1]
+
+    app = CockpitApp(more.get("open_session", open_session), Options(readonly=readonly, namespace=namespace), verbs(readonly))
+    app.fakes = fakes  # type: ignore[attr-defined]
+    return app
