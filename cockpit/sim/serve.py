@@ -114,7 +114,7 @@ class Sim:
         if self.parts.populate:
             await self.parts.populate()
         self._tasks = [asyncio.create_task(forever(one), name=one.name) for one in self.parts.loops]
-        gc.freeze()
+        calm_collector()
         self.api.ready = True
 
     async def stop(self) -> None:
@@ -126,6 +126,13 @@ class Sim:
             await self.parts.stop()
         await self.api.stop()
         self.state.release()
+
+
+def calm_collector() -> None:
+    """Keep Python's cycle collector from walking all objects again and again: they are trees, freed without it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
 
 
 async def forever(loop: Loop) -> None:

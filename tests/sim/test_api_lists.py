@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Served
 
 from cockpit.sim.store import Loaded
+from tests.sim.serving import Served
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 

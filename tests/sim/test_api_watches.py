@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Served, eventually
 
 from cockpit.sim.api import history, watches
+from tests.sim.serving import Served, eventually
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conftest import Served
+from tests.sim.serving import Served
 
 PODS = "/api/v1/namespaces/default/pods"
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -59,6 +59,13 @@ def test_field_validation(served: Served) -> None:
     assert status == 400 and 'duplicate field "a"' in body["message"]
     status, body, _ = served.request("POST", PODS, pod("q", activeDeadlineSeconds="soon"))
     assert status == 400 and "cannot unmarshal string into Go struct field Pod.spec.activeDeadlineSeconds of type int64" in body["message"]
+
+
+def test_null_fields_are_absent_fields(served: Served) -> None:
+    body = {**pod(nodeSelector=None), "status": None}
+    body["metadata"]["creationTimestamp"] = None
+    made = served.post(f"{PODS}?fieldValidation=Strict", body)
+    assert "nodeSelector" not in made["spec"] and made["metadata"]["creationTimestamp"]
 
 
 def test_wrong_bodies(served: Served) -> None:

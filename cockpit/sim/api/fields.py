@@ -22,6 +22,7 @@ def check_fields(call: Call, kind: Kind, version: str, obj: dict[str, Any]) -> N
     schema = schema_of(kind, version)
     if not schema:
         return
+    drop_nulls(obj if kind.builtin else obj["metadata"])
     typed = schema if kind.builtin else {"type": "object", "properties": {"metadata": schema["properties"]["metadata"]}}
     _check_types(kind, version, typed, obj)
     problems = [] if level == "Ignore" else _problems(call, schema, obj, kind)
@@ -32,6 +33,15 @@ def check_fields(call: Call, kind: Kind, version: str, obj: dict[str, Any]) -> N
     if kind.builtin:
         structural.prune_and_default(schema, obj, _TYPED)
         quantities_to_text(schema, obj)
+
+
+def drop_nulls(value: Any) -> None:
+    """Remove fields that are null, in place: to a typed API server they are fields that are not there."""
+    if isinstance(value, dict):
+        for name in [name for name, inner in value.items() if inner is None]:
+            del value[name]
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        drop_nulls(inner)
 
 
 def _problems(call: Call, schema: Schema, obj: dict[str, Any], kind: Kind) -> list[str]:

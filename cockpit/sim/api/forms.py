@@ -83,19 +83,19 @@ def _custom_cell(column: dict[str, Any], obj: dict[str, Any]) -> Any:
     return value if isinstance(value, bool) or type_ != "boolean" else None
 
 
-def partial(record: Record) -> dict[str, Any]:
+def partial(obj: dict[str, Any]) -> dict[str, Any]:
     """An object's metadata alone."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": f"{META}/v1", "metadata": record.object["metadata"]}
+    return {"kind": "PartialObjectMetadata", "apiVersion": f"{META}/v1", "metadata": obj["metadata"]}
 
 
-def _row(target: Target, record: Record, include: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"cells": cells(target, record.object)}
+def _row(target: Target, obj: dict[str, Any], include: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"cells": cells(target, obj)}
     if include == "Object":
-        row["object"] = {**record.object, "apiVersion": target.api_version}
+        row["object"] = {**obj, "apiVersion": target.api_version}
     elif include == "None":
         row["object"] = None
     else:
-        row["object"] = partial(record)
+        row["object"] = partial(obj)
     return row
 
 
@@ -117,7 +117,8 @@ async def list_body(form: Form, target: Target, records: list[Record], metadata:
     pieces: list[bytes] = []
     for start in range(0, len(records), ROWS_AT_A_TIME):
         some = records[start:start + ROWS_AT_A_TIME]
-        made = [_row(target, one, include) if form.name == "Table" else partial(one) for one in some]
+        objects = [one.object for one in some] if len(records) <= ROWS_AT_A_TIME else [one.fresh() for one in some]
+        made = [_row(target, one, include) if form.name == "Table" else partial(one) for one in objects]
         pieces.append(encode(made)[1:-1])
         await asyncio.sleep(0)
     body = b",".join(pieces)
@@ -131,6 +132,6 @@ async def list_body(form: Form, target: Target, records: list[Record], metadata:
 def object_body(form: Form, target: Target, record: Record, query: Mapping[str, str], with_columns: bool = True) -> bytes:
     """One object as a Table of one row or as PartialObjectMetadata."""
     if form.name != "Table":
-        return encode(partial(record))
+        return encode(partial(record.object))
     meta = {"resourceVersion": str(record.rv)}
-    return encode(_table(form, meta, definitions(target) if with_columns else [], [_row(target, record, _included(query))]))
+    return encode(_table(form, meta, definitions(target) if with_columns else [], [_row(target, record.object, _included(query))]))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
 QUERY = [{"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
          for name in ("dryRun", "fieldManager", "fieldValidation", "force")]
-PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
 def v3_index(cluster: Cluster) -> dict[str, Any]:
