@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cockpit.sim.controllers import pod_admission
 from cockpit.sim.controllers.changes import Changes
 from cockpit.sim.controllers.daemonsets import DaemonSets
 from cockpit.sim.controllers.deployments import Deployments, ReplicaSets
@@ -22,7 +23,6 @@ from cockpit.sim.controllers.kueue_visibility import Visibility
 from cockpit.sim.controllers.kueue_workloads import KueueJobs
 from cockpit.sim.controllers.node_lifecycle import NodeLifecycle
 from cockpit.sim.controllers.options import Options
-from cockpit.sim.controllers.pod_admission import tolerate_extended_resources
 from cockpit.sim.controllers.pytorchjobs import PyTorchJobs
 from cockpit.sim.controllers.reconcilers import Controller
 from cockpit.sim.controllers.scheduler import Scheduler
@@ -45,8 +45,8 @@ def controllers(cluster: Cluster, options: Options) -> list[Controller]:
     install_crds(cluster, options.trainer)
     if options.static:
         return [Changes(cluster, options)]
-    cluster.admit("pods", tolerate_extended_resources)
+    pod_admission.install(cluster)
     Visibility(cluster).install()
     state = KarpenterState(cluster, options.pace)
-    plain = [make(cluster, options) for make in (*PLAIN, *OPERATORS)]
-    return [*plain, *(make(cluster, options, state) for make in KARPENTER)]
+    alone: list[Controller] = [make(cluster, options) for make in (*PLAIN, *OPERATORS)]
+    return [*alone, *(make(cluster, options, state) for make in KARPENTER)]

@@ -50,8 +50,8 @@ class DaemonSets(Reconciler):
         for node in sorted(wanted - set(held)):
             self.cluster.create("pods", daemon_pod(daemonset, node))
         for pod in pods:
-            node = nodes.get(target_node(pod))
-            unwanted = node is not None and not runs_on(daemonset, node, ("NoExecute",))
+            host = nodes.get(target_node(pod))
+            unwanted = host is not None and not runs_on(daemonset, host, ("NoExecute",))
             if (unwanted or is_finished(pod)) and not is_deleting(pod):
                 self.discard("pods", key[0], name_of(pod))
         self._count(daemonset, wanted | (set(held) & set(nodes)), held)

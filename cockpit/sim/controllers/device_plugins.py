@@ -12,7 +12,7 @@ from cockpit.sim.instance_types import INSTANCE_TYPES
 
 
 class DevicePlugins(Reconciler):
-    """Puts GPUs and EFA devices into a node's capacity while the device plugin pod on it runs, and takes allocatable away when it does not."""
+    """Registers a node's GPUs and EFA devices while the plugin pod on it runs; nothing is allocatable once it does not."""
 
     name = "device-plugins"
     watches = ("pods",)

@@ -189,7 +189,8 @@ def missing_pods(job: Object, pods: Sequence[Object]) -> list[int | None]:
     if not is_indexed(job):
         return [None] * max(0, left)
     taken = {index_of(pod) for pod in [*alive, *done]}
-    return [index for index in range(completions_of(job)) if index not in taken][: max(0, left)]
+    untaken: list[int | None] = [index for index in range(completions_of(job)) if index not in taken]
+    return untaken[: max(0, left)]
 
 
 def counts_of(job: Object, pods: Sequence[Object]) -> Object:

@@ -120,7 +120,8 @@ class NodeClaims(Reconciler):
         types = ", ".join(dict.fromkeys(one.instance_type for one in wanted)) or "any instance type"
         message = (
             f"NodeClaim {name_of(claim)} event: creating instance, insufficient capacity, with fleet error(s), "
-            f"InsufficientInstanceCapacity: We currently do not have sufficient {types} capacity in the Availability Zone you requested ({zones})."
+            f"InsufficientInstanceCapacity: We currently do not have sufficient {types} capacity "
+            f"in the Availability Zone you requested ({zones})."
         )
         self.cluster.event(claim, "InsufficientCapacityError", message, type="Warning", component=COMPONENT)
         self.cluster.delete(CLAIMS, None, name_of(claim))

@@ -150,8 +150,9 @@ def _flavor_problems(
         quota, before = quotas[(flavor, resource)], assumed.get((flavor, resource), 0)
         if before + amount > quota.maximum:
             said = (
-                f"insufficient quota for {resource} in flavor {flavor}, previously considered podsets requests ({written(resource, before)}) + "
-                f"current podset request ({written(resource, amount)}) > maximum capacity ({written(resource, quota.maximum)})"
+                f"insufficient quota for {resource} in flavor {flavor}, previously considered podsets "
+                f"requests ({written(resource, before)}) + current podset request ({written(resource, amount)}) "
+                f"> maximum capacity ({written(resource, quota.maximum)})"
             )
             problems.append(("ExceedsMaxQuota", said))
         elif before + amount > quota.unused:

@@ -144,18 +144,21 @@ class KueueScheduler(Reconciler):
             pending, holding = pending_in(self.cluster, queue), self._holding(name_of(queue))
             self.set_status(QUEUES, queue, _queue_status(queue, pending, holding))
         for local in self.cluster.list(LOCAL_QUEUES):
-            queue = self.cluster.find(QUEUES, None, local["spec"].get("clusterQueue", ""))
-            if queue is None:
-                said = ("False", "ClusterQueueDoesNotExist", "Can't submit new workloads to clusterQueue")
-            elif is_true(queue, "Active"):
-                said = ("True", "Ready", "Can submit new workloads to localQueue")
-            else:
-                said = ("False", "ClusterQueueIsInactive", "Can't submit new workloads to clusterQueue")
-            conditions = with_condition(status_of(local).get("conditions"), "Active", *said, self.cluster.now())
-            holding = [one for one in self._holding(name_of(queue)) if _is_in(one, local)] if queue else []
-            pending = [one for one in pending_in(self.cluster, queue) if _is_in(one, local)] if queue else []
-            counts = _queue_status(queue, pending, holding) if queue else {}
-            self.set_status(LOCAL_QUEUES, local, {**counts, "conditions": conditions})
+            self._count_local(local, self.cluster.find(QUEUES, None, local["spec"].get("clusterQueue", "")))
+
+    def _count_local(self, local: Object, queue: Object | None) -> None:
+        """The status of one LocalQueue: its share of its ClusterQueue."""
+        if queue is None:
+            said = ("False", "ClusterQueueDoesNotExist", "Can't submit new workloads to clusterQueue")
+        elif is_true(queue, "Active"):
+            said = ("True", "Ready", "Can submit new workloads to localQueue")
+        else:
+            said = ("False", "ClusterQueueIsInactive", "Can't submit new workloads to clusterQueue")
+        conditions = with_condition(status_of(local).get("conditions"), "Active", *said, self.cluster.now())
+        holding = [one for one in self._holding(name_of(queue)) if _is_in(one, local)] if queue else []
+        pending = [one for one in pending_in(self.cluster, queue) if _is_in(one, local)] if queue else []
+        counts = _queue_status(queue, pending, holding) if queue else {}
+        self.set_status(LOCAL_QUEUES, local, {**counts, "conditions": conditions})
 
 
 def _is_in(workload: Object, local: Object) -> bool:

@@ -14,7 +14,7 @@ STATIC = "sim.cockpit.dev/static"
 
 
 def pod_requests(spec: Mapping[str, Any]) -> Amounts:
-    """What a pod spec asks of a node, as the scheduler counts it: sidecars add up, other init containers only peak; one pod is one "pods"."""
+    """What a pod spec asks of a node, as the scheduler counts it: sidecars add up, other init containers peak; a pod is one "pods"."""
     sidecars: list[Amounts] = []
     peak: Amounts = {}
     for container in spec.get("initContainers") or []:

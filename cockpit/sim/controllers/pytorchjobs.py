@@ -129,7 +129,7 @@ class PyTorchJobs(Reconciler):
         if is_true(job, "Running"):
             job = self._say(job, "Running", f"PyTorchJob {name_of(job)} is suspended.", "False", "PyTorchJobSuspended", event=False)
         self._say(job, "Suspended", f"PyTorchJob {name_of(job)} is suspended.")
-        empty = {role: {} for role in job["spec"]["pytorchReplicaSpecs"]}
+        empty: Object = {role: {} for role in job["spec"]["pytorchReplicaSpecs"]}
         self.set_status(RESOURCE, self._current(job), {"startTime": None, "replicaStatuses": empty})
 
     def _finish(self, job: Object, pods: Sequence[Object], kind: str, message: str) -> None:

@@ -26,7 +26,9 @@ LAST_RETRY_SECONDS = 10.0
 class Controller(Protocol):
     """What serve.py runs: a name, and a coroutine that never returns of itself."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What logs call it."""
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
@@ -75,12 +77,14 @@ class KeyQueue:
                 self._ready[key] = None
 
     async def _wait(self) -> None:
+        """Until a key comes or the next delay is over; not wait_for, which may lose a cancellation that meets the event."""
         self._changed.clear()
-        pause = self._later[0][0] - asyncio.get_running_loop().time() if self._later else None
+        alarm = asyncio.get_running_loop().call_at(self._later[0][0], self._changed.set) if self._later else None
         try:
-            await asyncio.wait_for(self._changed.wait(), pause)
-        except TimeoutError:
-            return
+            await self._changed.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
 
 class Reconciler:

@@ -37,7 +37,8 @@ class World:
         crashed = [task for task in self.tasks if task.done()]
         for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        _, left = await asyncio.wait(self.tasks, timeout=10) if self.tasks else ((), ())
+        assert not left, f"not ended by cancelling: {[task.get_name() for task in left]}"
         for task in crashed:
             raise AssertionError(f"{task.get_name()} ended: {task.exception()!r}")
 
@@ -45,7 +46,7 @@ class World:
         """The first true value of holds; AssertionError after the deadline."""
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
-            with suppress(ApiError, KeyError, StopIteration):
+            with suppress(ApiError, LookupError, StopIteration):
                 value = holds()
                 if value:
                     return value
