@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from cockpit.errors import CockpitError, Forbidden, Invalid
+from cockpit.errors import CockpitError, Invalid, NotFound
 from cockpit.model import Job, JobKey, Pod
 from cockpit.snapshot import Snapshot
 from cockpit.sources.steplines import Steps
@@ -83,8 +83,9 @@ class Logs:
         over, began = job.finished is not None, time.time()
         try:
             self._learn(kube, job, pod, reading)
-        except (Forbidden, Invalid) as error:
-            return error if isinstance(error, Forbidden) else None
+        except (Invalid, NotFound):
+            reading.over = over
+            return None
         except CockpitError as error:
             return error
         reading.asked_at, reading.over = began, over

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -91,6 +92,7 @@ _UNITS = {
 }  # fmt: skip
 
 
+@lru_cache(maxsize=8192)
 def quantity(text: str | int | float | None) -> float | None:
     """A Kubernetes quantity in base units (`250m` -> 0.25, `4Gi` -> 4294967296.0); None when it is none."""
     if text is None:

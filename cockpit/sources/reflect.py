@@ -24,7 +24,7 @@ from cockpit.store import Store
 SILENCE_SECONDS = 90.0
 WATCH_SECONDS = (300, 600)
 ABSENT_SECONDS = (30.0, 60.0)
-BACKOFF_SECONDS = (0.5, 8.0)
+BACKOFF_SECONDS = (0.5, 5.0)
 EVENT_BYTES = 8 << 20
 FREEZE_ROWS = 5000
 TRIM_ROWS = 500
@@ -105,7 +105,7 @@ def named(item: Any) -> bool:
 
 
 class Backoff:
-    """Waits that double from half a second to eight, each stretched or shrunk by up to half."""
+    """Waits that double from half a second to five, each stretched or shrunk by up to half."""
 
     def __init__(self) -> None:
         self._next = BACKOFF_SECONDS[0]

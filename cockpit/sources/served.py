@@ -12,7 +12,7 @@ from typing import Any
 
 from cockpit.errors import CockpitError, Forbidden, NotServed
 from cockpit.model import PodKey, Runtime, Served
-from cockpit.sources.reflect import ABSENT_SECONDS
+from cockpit.sources.reflect import ABSENT_SECONDS, BACKOFF_SECONDS
 from cockpit.store import Failed, Store, Synced, Upsert
 
 WITH_FIELDS = (
@@ -43,6 +43,14 @@ class Discovery:
 
     def list(self, kube: Any, store: Store) -> None:
         """Everything served and every runtime."""
+        self._read(kube, store)
+
+    def watch(self, kube: Any, store: Store, stop: threading.Event) -> None:
+        """Ask until stopped, sooner when the last time nobody answered."""
+        while not stop.is_set():
+            stop.wait(random.uniform(*ABSENT_SECONDS) if self._read(kube, store) else random.uniform(*BACKOFF_SECONDS))
+
+    def _read(self, kube: Any, store: Store) -> bool:
         try:
             served = kube.served(refresh=True)
             if self._round % FIELDS_EVERY == 0:
@@ -52,19 +60,14 @@ class Discovery:
             runtimes = tuple(to_runtime(one) for plural in RUNTIMES if f"{plural}.trainer.kubeflow.org" in served for one in _items(kube, plural))
         except CockpitError as error:
             store.apply(Failed(self.name, error))
-            return
+            return False
         store.apply(
             Upsert(self.name, "served", rows),
             Upsert(self.name, "runtimes", runtimes),
             Synced(self.name, "served", frozenset(row.resource for row in rows)),
             Synced(self.name, "runtimes", frozenset(row.key for row in runtimes)),
         )
-
-    def watch(self, kube: Any, store: Store, stop: threading.Event) -> None:
-        """Ask until stopped."""
-        while not stop.is_set():
-            self.list(kube, store)
-            stop.wait(random.uniform(*ABSENT_SECONDS))
+        return True
 
     def _row(self, kube: Any, one: Any) -> Served:
         fields: Mapping[str, str] = {}

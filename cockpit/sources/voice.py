@@ -40,7 +40,7 @@ class Voice:
             gone = tuple(key for key in known if key not in keys and (within is None or within(key)))
             self._states[part] = LIVE
             self._listed.add(part)
-            self._store.apply(Delete(self._source, kind, gone), *self._health())
+            self._store.apply(Delete(self._source, kind, gone), *(self._standing() or self._health()))
 
     def trim(self, part: int, kind: str, keep: int, age: Callable[[Any], float]) -> None:
         """Drop the oldest rows beyond `keep`."""

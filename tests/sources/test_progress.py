@@ -24,7 +24,9 @@ def stamp(second: int, text: str) -> str:
 
 
 def ours(step: int, loss: float | None, rank: int = 0, **more: Any) -> str:
-    return json.dumps({"rank": rank, "restart": 0, "step": step, "steps": 500, "loss": loss, "tokens_per_second": 1000.0, "step_seconds": 0.5, **more})
+    return json.dumps(
+        {"rank": rank, "restart": 0, "step": step, "steps": 500, "loss": loss, "tokens_per_second": 1000.0, "step_seconds": 0.5, **more}
+    )
 
 
 def fed(*lines: str) -> Steps:
@@ -85,7 +87,17 @@ def test_only_the_last_losses_are_kept() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["", "x" * 1_000_000, "{" * 10_000, '{"step":' + "[" * 50_000, '{"step": true, "loss": 1}', '{"step": -4, "loss": 2}', '{"step": 1e400}', "\x1b[31mred", "loss loss loss step step"],
+    [
+        "",
+        "x" * 1_000_000,
+        "{" * 10_000,
+        '{"step":' + "[" * 50_000,
+        '{"step": true, "loss": 1}',
+        '{"step": -4, "loss": 2}',
+        '{"step": 1e400}',
+        "\x1b[31mred",
+        "loss loss loss step step",
+    ],
 )
 def test_hostile_lines_are_no_steps(line: str) -> None:
     assert fed(stamp(1, line)).progress(JOB) is None
@@ -119,7 +131,12 @@ class Cluster:
             request.bytes("\n".join(self.log[-tail:]).encode("utf-8", "surrogateescape") + b"\n\xff\xfe\n")
 
     def run(self, pods: tuple[Pod, ...], **job: Any) -> None:
-        self.store.apply(Upsert("jobs", "jobs", (Job(JOB, "1", pods_wanted=2, ranks_per_pod=1, **job),)), Upsert("pods", "pods", pods), Synced("jobs"), Synced("pods"))
+        self.store.apply(
+            Upsert("jobs", "jobs", (Job(JOB, "1", pods_wanted=2, ranks_per_pod=1, **job),)),
+            Upsert("pods", "pods", pods),
+            Synced("jobs"),
+            Synced("pods"),
+        )
 
     def read(self) -> Progress | None:
         self.source.list(self.kube, self.store)
@@ -172,9 +189,29 @@ def test_a_job_that_ends_is_read_once_more_and_then_left_alone(cluster: Cluster)
     assert len(cluster.asked) == before
 
 
-def test_a_finished_job_seen_first_and_a_waiting_pod_are_not_read(cluster: Cluster) -> None:
+def test_a_job_that_had_ended_before_is_read_once(cluster: Cluster) -> None:
+    cluster.log = [stamp(1, ours(7, 2.0))]
     cluster.run((pod("master", 0, "Succeeded"),), conditions=(Condition("Succeeded", "True"),), finished=5.0)
+    found = cluster.read()
+    assert found is not None
+    assert found.step == 7
+    before = len(cluster.asked)
     cluster.read()
+    assert len(cluster.asked) == before
+
+
+@pytest.mark.parametrize("code", [400, 404])
+def test_a_log_that_is_gone_is_not_asked_for_again(cluster: Cluster, code: int) -> None:
+    cluster.error = (code, "NotFound" if code == 404 else "BadRequest", "no such log")
+    cluster.run((pod("master", 0, "Succeeded"),), conditions=(Condition("Succeeded", "True"),), finished=5.0)
+    assert cluster.read() is None
+    before = len(cluster.asked)
+    cluster.read()
+    assert len(cluster.asked) == before
+    assert cluster.store.snapshot().health["progress"].state is State.LIVE
+
+
+def test_a_waiting_pod_is_not_read(cluster: Cluster) -> None:
     cluster.run((pod("master", 0, "Pending"),))
     cluster.read()
     assert cluster.asked == []

@@ -176,7 +176,9 @@ def trainer(server: Api, field: str) -> None:
     kinds = [resource("trainjobs", "TrainJob"), resource("clustertrainingruntimes", "ClusterTrainingRuntime")]
     group = {"metadata": {"name": "trainer.kubeflow.org"}, "versions": [{"version": "v1alpha1", "resources": kinds}]}
     schema = {"properties": {"spec": {"type": "object", "properties": {field: {"type": "array"}}}}}
-    runtime = {"metadata": {"name": "torch-distributed", "labels": {"trainer.kubeflow.org/framework": "torch", "trainer.kubeflow.org/support": "deprecated"}}}
+    runtime = {
+        "metadata": {"name": "torch-distributed", "labels": {"trainer.kubeflow.org/framework": "torch", "trainer.kubeflow.org/support": "deprecated"}}
+    }
     crd = {"spec": {"versions": [{"name": "v1alpha1", "schema": {"openAPIV3Schema": schema}}]}}
     server.lists |= {
         "/api": {"kind": "APIGroupDiscoveryList", "items": []},

@@ -34,7 +34,14 @@ def pod(number: int = 987654) -> dict[str, Any]:
         },
         "spec": {
             "nodeName": f"ip-10-{number // 8:06}",
-            "containers": [{"name": "node", "image": "x", "resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "8", "memory": "64Gi"}}, "ports": [{"containerPort": 29500}]}],
+            "containers": [
+                {
+                    "name": "node",
+                    "image": "x",
+                    "resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "8", "memory": "64Gi"}},
+                    "ports": [{"containerPort": 29500}],
+                }
+            ],
         },
         "status": {
             "phase": "Running",
@@ -87,8 +94,14 @@ def node(number: int) -> dict[str, Any]:
             "creationTimestamp": "2026-01-01T00:00:00Z",
             "labels": {f"feature.node.kubernetes.io/cpu-{n}": "true" for n in range(60)} | {"node.kubernetes.io/instance-type": "p5.48xlarge"},
             "managedFields": [
-                {"manager": "kubelet", "operation": "Update", "apiVersion": "v1", "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1",
-                 "fieldsV1": {f"f:key-{n}": {} for n in range(60)}}
+                {
+                    "manager": "kubelet",
+                    "operation": "Update",
+                    "apiVersion": "v1",
+                    "time": "2026-01-01T00:00:00Z",
+                    "fieldsType": "FieldsV1",
+                    "fieldsV1": {f"f:key-{n}": {} for n in range(60)},
+                }
             ],
         },
         "spec": {"providerID": f"aws:///a/i-{number}", "taints": [{"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}]},
@@ -96,16 +109,37 @@ def node(number: int) -> dict[str, Any]:
             "capacity": {"cpu": "192", "memory": "2000Gi", "nvidia.com/gpu": "8", "pods": "100"},
             "allocatable": {"cpu": "191", "memory": "1990Gi", "nvidia.com/gpu": "8", "vpc.amazonaws.com/efa": "32"},
             "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
-            "conditions": [
-                {"type": kind, "status": "True", "reason": "R", "message": "kubelet is posting ready status", "lastTransitionTime": "2026-01-01T00:00:00Z",
-                 "lastHeartbeatTime": "2026-01-01T00:00:00Z"}
-                for kind in ("Ready", "KernelReady", "StorageReady", "NetworkingReady")
-            ],
-            "images": [{"names": [f"registry.example/image-{n}@sha256:{n:064}", f"registry.example/image-{n}:v1"], "sizeBytes": 10**9} for n in range(25)],
-            "nodeInfo": {name: "x" for name in ("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion", "kubeletVersion",
-                                                "machineID", "operatingSystem", "osImage", "systemUUID")},
+            "conditions": [condition(kind) for kind in ("Ready", "KernelReady", "StorageReady", "NetworkingReady")],
+            "images": [image(n) for n in range(25)],
+            "nodeInfo": dict.fromkeys(NODE_INFO, "x"),
         },
-    }  # fmt: skip
+    }
+
+
+NODE_INFO = (
+    "architecture",
+    "bootID",
+    "containerRuntimeVersion",
+    "kernelVersion",
+    "kubeProxyVersion",
+    "kubeletVersion",
+    "machineID",
+    "operatingSystem",
+    "osImage",
+    "systemUUID",
+)
+
+
+def condition(kind: str) -> dict[str, str]:
+    """A condition as kubelets write it."""
+    times = dict.fromkeys(("lastTransitionTime", "lastHeartbeatTime"), "2026-01-01T00:00:00Z")
+    return {"type": kind, "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status", **times}
+
+
+def image(number: int) -> dict[str, Any]:
+    """An image a node holds."""
+    name = f"registry.example/image-{number}"
+    return {"names": [f"{name}@sha256:{number:064}", f"{name}:v1"], "sizeBytes": 10**9}
 
 
 def test_nodes_are_read_at_least_ten_times_cheaper_than_by_the_official_models() -> None:
