@@ -17,7 +17,7 @@ help:
 	@sed -n '1,2s/^# //p' Makefile
 
 demo: $(VENV)/.training
-	@if [ -t 0 ] && [ -t 1 ]; then exec $(RUN) -m cockpit --sim; else exec $(RUN) -m cockpit $(FLIGHT); fi
+	@if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then exec $(RUN) -m cockpit --sim; else exec $(RUN) -m cockpit $(FLIGHT); fi
 
 test: $(VENV)/.test
 	@$(RUN) -m pytest

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
-from actions.core.apply import apply
 from cockpit import output
 from cockpit.errors import ActionFailed, CockpitError, Disabled, NotServed, Refused, TimedOut
 from cockpit.flags import Asked
@@ -118,9 +117,6 @@ def run(call: Call) -> None:
         _view(call)
 
 
-# -- views and streams -----------------------------------------------------------------------------------------------------------------------
-
-
 def _view(call: Call) -> None:
     """A view's records as the result; what the cluster does not serve is said, and is not an empty table that looks true."""
     _read(call)
@@ -150,12 +146,8 @@ def _warn(call: Call, text: str) -> None:
 def _stream(call: Call) -> None:
     """Records as they come: lines for a person, JSON lines, or all of them in one object."""
     _read(call)
-    stop, timer = threading.Event(), None
-    left = call.left()
-    if left is not None:
-        timer = threading.Timer(max(0.0, left), stop.set)
-        timer.daemon = True
-        timer.start()
+    stop, late = threading.Event(), threading.Event()
+    timer = _timer(call.left(), late, stop)
     kept: list[Mapping[str, Any]] | None = [] if call.asked.output in ("json", "yaml") else None
     call.streamed = kept is None
     assert call.action.records is not None
@@ -171,8 +163,23 @@ def _stream(call: Call) -> None:
         call.result.result = kept
         if timer is not None:
             timer.cancel()
-    if stop.is_set():
+    if late.is_set():
         raise TimedOut(f"{call.action.name} went on after {call.asked.timeout_seconds:g} s", "raise --timeout, or leave it out")
+
+
+def _timer(seconds: float | None, late: threading.Event, stop: threading.Event) -> threading.Timer | None:
+    """Sets `late` and then `stop` when the time allowed is over; None when nothing limits it."""
+    if seconds is None:
+        return None
+
+    def ring() -> None:
+        late.set()
+        stop.set()
+
+    timer = threading.Timer(max(0.0, seconds), ring)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _show(call: Call, record: Mapping[str, Any]) -> None:
@@ -182,9 +189,6 @@ def _show(call: Call, record: Mapping[str, Any]) -> None:
         line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-# -- changes ---------------------------------------------------------------------------------------------------------------------------------
 
 
 def _change(call: Call) -> None:
@@ -233,12 +237,11 @@ def _confirm(call: Call, plan: Plan) -> None:
 
 
 def _apply(call: Call, plan: Plan) -> None:
+    from actions.core.apply import apply
+
     params = plan.params or call.params
     applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
     call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
-
-
-# -- waiting ---------------------------------------------------------------------------------------------------------------------------------
 
 
 def _wait(call: Call, action: Action, params: Any) -> None:

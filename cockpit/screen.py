@@ -14,8 +14,10 @@ def open_screen(words: Sequence[str]) -> int:
     """Open the cockpit on a terminal; its exit code. Without a terminal it says what to type instead."""
     try:
         asked = flags.read(words)
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise BadInput("the screen needs a terminal", "without one: cockpit --action NAME -o json; cockpit --actions lists them")
+        if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+            raise BadInput(
+                "the screen needs a terminal for input, output and errors", "without one: cockpit --action NAME -o json; cockpit --actions lists them"
+            )
     except CockpitError as error:
         say(f"error: {error.message}")
         if error.hint:

@@ -32,8 +32,8 @@ def apply(
     result.journal_id = entry_id
     try:
         for index, change in enumerate(plan.changes):
-            _perform(change, clients, dry_run)
-            result.changes.append(change.to_dict())
+            answer = _perform(change, clients, dry_run)
+            result.changes.append(_done(change, answer))
             if book and entry_id:
                 book.mark(entry_id, index)
             on_done(change)
@@ -56,47 +56,62 @@ class ApplyFailed(CockpitError):
         self.result = result
 
 
-def _perform(change: Change, clients: Clients, dry_run: bool) -> None:
+def _done(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The change as it was made: an object the server named has that name."""
+    shown = change.to_dict()
+    if change.verb == "create" and not change.target.name:
+        shown["object"]["name"] = (answer.get("metadata") or {}).get("name") or ""
+    return shown
+
+
+def _perform(change: Change, clients: Clients, dry_run: bool) -> Mapping[str, Any]:
+    """Make one change; what the server answers."""
     if change.via == "shell":
         if not dry_run:
             clients.shell.run(change.argv)
-        return
+        return {}
     params: dict[str, str] = {"dryRun": "All"} if dry_run else {}
-    {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete}[change.verb](change, clients.kube, params)
+    return {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete}[change.verb](change, clients.kube, params)
 
 
-def _create(change: Change, kube: Any, params: dict[str, str]) -> None:
+def _create(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
     checked = params | {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-    kube.request("POST", change.target.path(with_name=False), params=checked, body=change.body)
+    answer: Mapping[str, Any] = kube.request("POST", change.target.path(with_name=False), params=checked, body=change.body)
+    return answer
 
 
-def _apply(change: Change, kube: Any, params: dict[str, str]) -> None:
+def _apply(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
     checked = params | {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": "false"}
-    kube.request("PATCH", change.target.path(), params=checked, body=change.body, content_type=APPLY_PATCH)
+    answer: Mapping[str, Any] = kube.request("PATCH", change.target.path(), params=checked, body=change.body, content_type=APPLY_PATCH)
+    return answer
 
 
-def _patch(change: Change, kube: Any, params: dict[str, str]) -> None:
+def _patch(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
     body: Any = change.body
     if change.content_type == MERGE_PATCH and change.resource_version:
         body = _with_resource_version(change.body or {}, change.resource_version)
-    kube.request("PATCH", change.target.path(), params=params | {"fieldManager": FIELD_MANAGER}, body=body, content_type=change.content_type)
+    asked = params | {"fieldManager": FIELD_MANAGER}
+    answer: Mapping[str, Any] = kube.request("PATCH", change.target.path(), params=asked, body=body, content_type=change.content_type)
+    return answer
 
 
 def _with_resource_version(body: Mapping[str, Any], resource_version: str) -> dict[str, Any]:
     return {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": resource_version}}
 
 
-def _delete(change: Change, kube: Any, params: dict[str, str]) -> None:
+def _delete(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
     options: dict[str, Any] = {"propagationPolicy": "Background"}
     if change.selector:
-        kube.request("DELETE", change.target.path(with_name=False), params=params | {"labelSelector": change.selector}, body=options)
-        return
+        chosen = params | {"labelSelector": change.selector}
+        kube.request("DELETE", change.target.path(with_name=False), params=chosen, body=options)
+        return {}
     if change.grace_seconds is not None:
         options["gracePeriodSeconds"] = change.grace_seconds
     try:
         kube.request("DELETE", change.target.path(), params=params, body=options)
     except NotFound:
-        return
+        return {}
+    return {}
 
 
 __all__ = ["JSON_PATCH", "ApplyFailed", "apply"]

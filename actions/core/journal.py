@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +41,7 @@ class Journal:
 
     def begin(self, action: str, cluster: str, params: Mapping[str, Any], changes: Sequence[Change]) -> str:
         """Announce a plan; returns its id."""
-        entry_id = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + uuid.uuid4().hex[:6]
+        entry_id = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(3).hex()
         self._append(
             {
                 "id": entry_id,

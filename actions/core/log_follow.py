@@ -55,9 +55,9 @@ class Follow:
     readers: dict[str, threading.Thread] = field(default_factory=dict)
 
     def pairs(self) -> Iterator[Pair]:
-        """Every line from now on, by time; ends with what it follows, or when `stop` is set."""
+        """Every line from now on, by time; ends with what it follows, or when `stop` is set. Left before its end it sets `stop`, for its readers."""
         held: list[tuple[int, int, float, Pair]] = []
-        order, looked, over = count(), 0.0, False
+        order, looked, over, ended = count(), 0.0, False, False
         try:
             while not self.stop.is_set():
                 if time.monotonic() - looked >= LOOK_SECONDS:
@@ -68,7 +68,8 @@ class Follow:
                 if ended:
                     return
         finally:
-            self.stop.set()
+            if not ended:
+                self.stop.set()
 
     def _take(self, held: list[tuple[int, int, float, Pair]], order: Iterator[int]) -> None:
         """Move what has arrived into the heap; wait a little when nothing has."""

@@ -43,7 +43,8 @@ def changes(spec: Spec, kind: str, served: Served, runtime: Runtime | None) -> t
     target = Target(kind, spec.name, spec.namespace, served.group, served.version, served.resource.split(".", 1)[0])
     files = f"{len(holes['files'])} files"
     delivery = Target("ConfigMap", f"{spec.name}-training", spec.namespace, plural="configmaps")
-    what = f"{spec.nodes} pods x {spec.nproc} ranks" if spec.nodes > 1 else f"{spec.nproc} ranks in one pod"
+    ranks = "1 rank" if spec.nproc == 1 else f"{spec.nproc} ranks"
+    what = f"{spec.nodes} pods x {ranks}" if spec.nodes > 1 else f"{ranks} in one pod"
     return (
         _creation("apply", delivery, manifest("training", holes), f"deliver training/ as {delivery} ({files})", APPLY_PATCH),
         _creation("create", target, body, f"create {target}: {spec.strategy}, {what}", "application/json"),

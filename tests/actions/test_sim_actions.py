@@ -61,6 +61,14 @@ def test_clearing_deletes_every_fault_of_the_sort(tmp_path: Any) -> None:
     assert (method, path, query["labelSelector"]) == ("DELETE", "/apis/sim.cockpit.dev/v1alpha1/faults", "cockpit.dev/fault=xid")
 
 
+def test_an_object_the_server_names_is_reported_by_that_name(tmp_path: Any) -> None:
+    kube = FakeKube(lambda method, path: {"metadata": {"name": "xid-x7k2p"}})
+    params = parse(FAULT.params, {"fault": "xid", "node": "n1"})
+    assert FAULT.plan is not None
+    done = apply(FAULT.plan(PRACTICE, params), Clients(kube=kube), action="sim-fault", params=params, journal=Journal(tmp_path / "journal"))
+    assert done.changes[0]["object"]["name"] == "xid-x7k2p"
+
+
 def test_a_real_cluster_has_no_faults_to_make() -> None:
     assert "practice cluster" in str(FAULT.disabled(picture(served=[PYTORCHJOB]), None))
     assert FAULT.disabled(PRACTICE, None) is None

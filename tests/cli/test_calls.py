@@ -252,3 +252,15 @@ def test_a_failure_while_streaming_keeps_what_was_read(world: Any) -> None:
     _, run = world(picture(jobs=[job()], pods=[pod("t5-worker-0")]), kube=FakeKube(logs={"t5-worker-0": ActionFailed("no")}))
     code, out, _ = run("logs", "t5", "-o", "json")
     assert (code, json.loads(out)["result"]) == (1, [])
+
+
+def test_following_ends_with_the_job_and_a_silent_one_with_the_time_allowed(world: Any) -> None:
+    over = {"status": {"phase": "Succeeded", "conditions": [{"type": "Succeeded", "status": "True"}]}}
+    listed = {"items": [{"metadata": {"name": "t5-worker-0", "labels": {}}, "spec": {"nodeName": "n1"}}]}
+    for phase, code in ((over, 0), ({"status": {"phase": "Running"}}, 124)):
+        kube = FakeKube(
+            lambda method, path, phase=phase: listed if path.endswith("/pods") else phase, {"t5-worker-0": [b"2026-01-02T03:04:05Z hello"]}
+        )
+        _, run = world(picture(jobs=[job()], pods=[pod("t5-worker-0")]), kube=kube)
+        found = run("logs", "t5", "--follow", "--timeout", "2")
+        assert (found[0], found[1]) == (code, "[0-1/t5-worker-0] hello\n")
