@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -102,15 +103,21 @@ class Kube:
         return self._transport.head(path, params, headers, timeout_seconds, limit_bytes)
 
     def pages(self, path: str, *, params: Params | None = None, limit: int = 500) -> Iterator[bytes]:
-        """The raw pages of a LIST, following `continue`; Gone when the token has expired. limit 0 asks for everything at once."""
+        """The raw pages of a LIST, following `continue`; Gone when the token has expired. limit 0 asks for everything at once.
+
+        While one page is taken in, the next is on its way.
+        """
         asked = dict(params or {}) | ({"limit": str(limit)} if limit else {})
-        while True:
-            page = self.read(path, params=asked, accept="application/json")
+        page = self.read(path, params=asked, accept="application/json")
+        if not list_meta(page).continue_:
             yield page
-            token = list_meta(page).continue_
-            if not token:
-                return
-            asked["continue"] = token
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="page") as ahead:
+            while token := list_meta(page).continue_:
+                coming = ahead.submit(self.read, path, params=asked | {"continue": token}, accept="application/json")
+                yield page
+                page = coming.result()
+            yield page
 
     def lines(
         self,
