@@ -16,6 +16,7 @@ from bench.terminal import ROOT
 from cockpit.clients.kube import Kube
 
 NODES, PODS = 5_000, 50_000
+STILL = Path(__file__).with_name("still.yaml")
 RATE = "/api/v1/namespaces/kube-system/configmaps/practice-changes"
 
 
@@ -40,13 +41,13 @@ class Practice:
 
 @contextmanager
 def practice(nodes: int = NODES, pods: int = PODS) -> Iterator[Practice]:
-    """Scenario `big` with nothing changing; stopped at the end whatever happens."""
+    """Scenario `big` without exporters and with nothing changing; stopped at the end whatever happens."""
     with tempfile.TemporaryDirectory(prefix="cockpit-bench-") as folder:
         env = {"COCKPIT_SIM_HOME": str(Path(folder, "sim"))}
         env |= {f"XDG_{kind}_HOME": str(Path(folder, kind.lower())) for kind in ("STATE", "CONFIG", "CACHE")}
         size = ("--nodes", str(nodes), "--pods", str(pods), "--changes-per-second", "0")
         try:
-            said = _sim(env, "start", "--scenario", "big", *size)
+            said = _sim(env, "start", "--scenario", str(STILL), *size)
             yield Practice(json.loads(said.splitlines()[-1])["kubeconfig"], env)
         finally:
             _sim(env, "stop")
