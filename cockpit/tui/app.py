@@ -13,6 +13,7 @@ from textual.containers import Container
 from textual.worker import Worker, WorkerState
 
 from cockpit.errors import CockpitError
+from cockpit.memory import few_arenas
 from cockpit.store import Changes
 from cockpit.tui import travel
 from cockpit.tui.desk import Desk
@@ -208,6 +209,7 @@ def run(options: Any) -> int:
     from cockpit.session import open_session
     from cockpit.tui import skeleton, terminal
 
+    few_arenas()
     try:
         app = CockpitApp(open_session, options, driver_class=terminal.driver())
         return app.run() or app.return_code or 0
