@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from bench import command, latency, listing, rest, table
@@ -11,6 +12,7 @@ from bench.readings import HEADING, tell
 
 def main() -> int:
     """One line a promise; the quietest measurements first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the practice cluster is stopped
     print(HEADING, flush=True)
     told = tell(table.measure())
     with practice() as cluster:

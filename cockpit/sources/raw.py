@@ -75,8 +75,9 @@ def condition(raw: RawCondition) -> Condition:
     return Condition(intern(raw.type or ""), intern(raw.status or "Unknown"), reason, message, seconds(raw.last_transition_time))
 
 
+@lru_cache(4096)
 def seconds(text: str | None) -> float | None:
-    """RFC 3339 -> seconds since the epoch; None when it is none."""
+    """RFC 3339 -> seconds since the epoch; None when it is none. Remembered: what starts together says the same second."""
     if not text:
         return None
     try:

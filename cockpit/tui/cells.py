@@ -118,6 +118,6 @@ def short_zone(zone: str, region: str) -> str:
     return zone[len(region) - 1 :] if region and zone.startswith(region) else zone
 
 
-def natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key under which node-9 stands before node-10."""
-    return tuple((0, int(piece), "") if piece.isdigit() and piece.isascii() else (1, 0, piece) for piece in _NUMBER.split(text) if piece)
+def natural(text: str) -> str:
+    """A sort key under which node-9 stands before node-10; one string, since a pane keeps one a row."""
+    return "".join(piece.zfill(20) if piece.isdigit() and piece.isascii() else piece for piece in _NUMBER.split(text))
