@@ -47,9 +47,10 @@ class Wayfinding(Reading):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A registry key is live only where its action fits; in read-only mode nothing that changes is bound."""
-        if action == "verb":
-            return self.verbs.for_key(str(parameters[0]), self.table().view) is not None
-        return action != "prompt" or (len(self.screen_stack) == 1 and not isinstance(self.focused, Input))
+        if action not in ("verb", "prompt"):
+            return True
+        typing = len(self.screen_stack) > 1 or isinstance(self.focused, Input)
+        return not typing and (action == "prompt" or self.verbs.for_key(str(parameters[0]), self.table().view) is not None)
 
     def action_verb(self, key: str) -> None:
         """A key of the registry was pressed."""

@@ -231,3 +231,16 @@ def test_a_command_typed_in_one_breath_is_no_keys_of_the_pane(world: World) -> N
         terminal.send(":nodeclaims\r")
         terminal.wait(lambda seen: b"gpu-efa-zc6hn" in seen, 15)
         assert b"cordon ip-" not in terminal.output() and b"Events of" not in terminal.output()
+
+
+def test_an_answer_typed_ahead_is_no_key_of_the_pane(world: World) -> None:
+    """`c` and `y` in one breath, as over a slow line: the node is cordoned, and no YAML opens."""
+    with Terminal([sys.executable, "-m", "cockpit", "--kubeconfig", world.kubeconfig], 160, 44, world.env) as terminal:
+        terminal.wait(lambda seen: b"live" in seen and b"c7g.2xlarge" in seen, 30)
+        at = terminal.mark()
+        terminal.send("cy")
+        terminal.wait(lambda seen: "▼ cordoned".encode() in seen, 15, at)
+        at = terminal.mark()
+        terminal.send("uy")
+        terminal.wait(lambda seen: "● ok".encode() in seen and b"uncordon" in seen, 15, at)
+        assert b"YAML" not in terminal.output(at)
