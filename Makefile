@@ -12,7 +12,6 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 RUN := $(VENV)/bin/python
 FLIGHT := --sim --action launch --strategy ddp --nodes 2 --nproc 2 --steps 50 --wait -o json
-BENCHES := $(filter-out crowd terminal,$(basename $(notdir $(shell grep -ls '^if __name__' bench/*.py))))
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -30,7 +29,7 @@ check: $(VENV)/.test
 	@$(RUN) docs/generate.py --check
 
 bench: $(VENV)/.test
-	@for name in $(BENCHES); do $(RUN) -m bench.$$name; done
+	@$(RUN) -m bench
 
 docs: $(VENV)/.test
 	@$(RUN) docs/generate.py

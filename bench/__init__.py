@@ -1,1 +1,1 @@
-"""Measurements of the promises: each file prints `name value limit ratio ok|over`, and fails only when it cannot measure."""
+"""Measurements of the promises: each file prints lines of `name value unit limit ratio ok|OVER`, the ratio above 1 when it is kept."""

@@ -1,26 +1,48 @@
-"""A screen at rest over 5,000 nodes and 50,000 pods: bytes sent to the terminal, and resident memory."""
+"""The whole cockpit at rest on 5,000 nodes and 50,000 pods, through a pseudo-terminal: bytes it sends, and its resident memory."""
 
 from __future__ import annotations
 
-from bench.terminal import Terminal, python, told
+import time
+from collections.abc import Iterator
 
-SECONDS = 8.0
-LIMIT_MIB = 110.0
+from bench.practice import Practice, practice
+from bench.readings import Reading, tell
+from bench.terminal import Terminal
+
+LOADED_SECONDS = 90.0
+QUIET_SECONDS = 3.0
+SECONDS = 12.0
+LIMIT_MB = 110.0
+SIZE = (120, 36)
 
 
-def measure() -> tuple[int, float]:
-    """Bytes while at rest, and MiB resident."""
-    with Terminal(python("bench.crowd"), 120, 36) as terminal:
-        terminal.wait(lambda seen: b"5,000 nodes" in seen and b"live" in seen, 60)
-        terminal.bytes_during(4.0)
-        return terminal.bytes_during(SECONDS), terminal.resident_bytes() / 2**20
+def opened(cluster: Practice) -> Terminal:
+    """A cockpit on that cluster."""
+    return Terminal(cluster.cockpit(), *SIZE, env=cluster.env)
+
+
+def settle(terminal: Terminal) -> None:
+    """Wait until every node is on the screen and nothing has been painted for a while; TimeoutError when the nodes never come."""
+    terminal.wait(lambda seen: b"5,000 nodes" in seen and b"live" in seen, LOADED_SECONDS)
+    deadline = time.monotonic() + LOADED_SECONDS
+    while terminal.bytes_during(QUIET_SECONDS) and time.monotonic() < deadline:
+        pass
+
+
+def measure(cluster: Practice) -> Iterator[Reading]:
+    """Bytes to the terminal while nothing changes, and megabytes resident after that."""
+    cluster.change(0)
+    with opened(cluster) as terminal:
+        settle(terminal)
+        sent = terminal.bytes_during(SECONDS)
+        yield Reading("rest-terminal-bytes", sent, "B", 0, note=f"in {SECONDS:.0f} s")
+        yield Reading("rest-resident", terminal.resident_bytes() / 1e6, "MB", LIMIT_MB)
 
 
 def main() -> None:
-    """Print both against their limits."""
-    sent, resident = measure()
-    print(told("tui-rest-bytes", sent, 0, "B"))
-    print(told("tui-resident", resident, LIMIT_MIB, "MiB"))
+    """Measure on a practice cluster of its own."""
+    with practice() as cluster:
+        tell(measure(cluster))
 
 
 if __name__ == "__main__":

@@ -120,10 +120,3 @@ class Terminal:
 def python(module: str, *arguments: str) -> list[str]:
     """The command line of a module of this project."""
     return [sys.executable, "-m", module, *arguments]
-
-
-def told(name: str, value: float, limit: float, unit: str, more_is_better: bool = False) -> str:
-    """The one line a measurement prints."""
-    ratio = value / limit if limit else float(value > 0)
-    good = ratio >= 1 if more_is_better else value <= limit
-    return f"{name} {value:.2f}{unit} {limit:g}{unit} {ratio:.2f} {'ok' if good else 'over'}"

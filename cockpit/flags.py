@@ -174,6 +174,7 @@ def _switches_spelled(argv: Sequence[str], action: Action | None) -> list[str]:
 
 
 def _parse(parser: Parser, argv: Sequence[str], action: Action | None) -> argparse.Namespace:
+    parser.usage = parser.prog  # else argparse words the whole usage, which only its own errors show, and ours do not
     seen, unknown = parser.parse_known_intermixed_args(argv)
     if not unknown:
         return seen

@@ -151,37 +151,46 @@ class Store:
     def _upsert(self, kind: str, rows: Iterable[Any]) -> None:
         table, key_of, rules = self._tables[kind], KEYS[kind], INDEXES.get(kind, ())
         dirty = self._dirty.setdefault(kind, set())
+        moved = []
         for row in rows:
             key = key_of(row)
-            old = table.put(key, row)
+            moved.append((key, table.put(key, row), row))
             dirty.add(key)
-            for name, index_of in rules:
-                self._reindex(name, key, index_of(old) if old is not None else None, index_of(row))
+        for name, index_of in rules:
+            self._reindex(name, [(key, None if old is None else index_of(old), index_of(row)) for key, old, row in moved])
 
     def _delete(self, kind: str, keys: Iterable[Any]) -> None:
         table, rules = self._tables[kind], INDEXES.get(kind, ())
         dirty = self._dirty.setdefault(kind, set())
-        for key in keys:
-            old = table.drop(key)
-            if old is None:
-                continue
-            dirty.add(key)
-            for name, index_of in rules:
-                self._reindex(name, key, index_of(old), None)
+        gone = [(key, old) for key in keys if (old := table.drop(key)) is not None]
+        dirty.update(key for key, _ in gone)
+        for name, index_of in rules:
+            self._reindex(name, [(key, index_of(old), None) for key, old in gone])
 
-    def _reindex(self, name: str, key: Any, before: Any, after: Any) -> None:
-        index, dirty = self._indexes[name], self._dirty.setdefault(name, set())
-        if before != after and before is not None:
-            rest = tuple(other for other in index.get(before) or () if other != key)
-            if rest:
-                index.put(before, rest)
-            else:
-                index.drop(before)
-            dirty.add(before)
-        if after is not None:
-            if before != after:
-                index.put(after, (*(index.get(after) or ()), key))
-            dirty.add(after)
+    def _reindex(self, name: str, moves: Iterable[tuple[Any, Any, Any]]) -> None:
+        """Keys that went from one entry of an index to another (None: nowhere); an entry is written once, however many come to it."""
+        lost: dict[Any, set[Any]] = {}
+        gained: dict[Any, dict[Any, None]] = {}
+        dirty = self._dirty.setdefault(name, set())
+        for key, before, after in moves:
+            dirty.update(one for one in (before, after) if one is not None)
+            if before == after:
+                continue
+            if before is not None and gained.get(before, {}).pop(key, key) is not None:
+                lost.setdefault(before, set()).add(key)
+            if after is not None:
+                gained.setdefault(after, {})[key] = None
+        for entry in {**lost, **gained}:
+            self._rewrite(self._indexes[name], entry, lost.get(entry, set()), gained.get(entry, {}))
+
+    @staticmethod
+    def _rewrite(index: Table[Any, tuple[Any, ...]], entry: Any, lost: set[Any], gained: Iterable[Any]) -> None:
+        kept = index.get(entry) or ()
+        keys = (*(key for key in kept if key not in lost), *gained) if lost else (*kept, *gained)
+        if keys:
+            index.put(entry, keys)
+        else:
+            index.drop(entry)
 
     def _heard(self, source: str) -> None:
         health = self._health.get(source)

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, repeat, takewhile
 
 from cockpit.instance_types import InstanceType
 from cockpit.model import Node, NodePool, Price
@@ -190,14 +190,22 @@ def _short(resource: str, amount: float) -> str:
 
 
 def placed(want: Want, rooms: Iterable[Room]) -> list[tuple[Room, int]]:
-    """Which rooms the pods would take, in the order given, and how many each; fewer than asked when they do not all fit."""
-    left, found = want.pods, []
+    """Which rooms the pods would take, and how many each; fewer than asked when they do not all fit."""
+    taken = Counter(islice(_turns(list(rooms), want.pods), want.pods))
+    return list(taken.items())
+
+
+def _turns(rooms: list[Room], most: int) -> Iterator[Room]:
+    """The room of each next pod: the standing nodes in turn, as the scheduler spreads pods, then what is new one after the other."""
+    standing = [room for room in rooms if not room.new and room.pods]
+    for turn in range(most):
+        open_ = [room for room in standing if (room.pods or 0) > turn]
+        if not open_:
+            break
+        yield from open_
     for room in rooms:
-        takes = left if room.pods is None else min(left, room.pods)
-        if takes:
-            found.append((room, takes))
-            left -= takes
-    return found
+        if room.new:
+            yield from repeat(room, most if room.pods is None else room.pods)
 
 
 def arithmetic(want: Want, rooms: Iterable[Room]) -> str:

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -106,20 +107,25 @@ class Kube:
         """The raw pages of a LIST, following `continue`; Gone when the token has expired. limit 0 asks for everything at once.
 
         NotServed also where the server says forbidden of a resource that discovery does not list: it asks for rights before it looks for the kind.
+        While one page is taken in, the next is on its way.
         """
         asked = dict(params or {}) | ({"limit": str(limit)} if limit else {})
-        while True:
-            try:
-                page = self.read(path, params=asked, accept="application/json")
-            except Forbidden:
-                if self._lists(path):
-                    raise
-                raise unserved(path) from None
-            yield page
-            token = list_meta(page).continue_
-            if not token:
-                return
-            asked["continue"] = token
+        page = self._page(path, asked)
+        if list_meta(page).continue_:
+            with ThreadPoolExecutor(1, thread_name_prefix="page") as ahead:
+                while token := list_meta(page).continue_:
+                    coming = ahead.submit(self._page, path, asked | {"continue": token})
+                    yield page
+                    page = coming.result()
+        yield page
+
+    def _page(self, path: str, asked: Params) -> bytes:
+        try:
+            return self.read(path, params=asked, accept="application/json")
+        except Forbidden:
+            if self._lists(path):
+                raise
+            raise unserved(path) from None
 
     def lines(
         self,

@@ -259,7 +259,7 @@ def _argument(problem: BaseException) -> BaseException | None:
 def _pool(endpoint: Endpoint, certificate: Certificate | None) -> urllib3.PoolManager:
     """A pool for the endpoint's proxy, authority, server name and client certificate."""
     options: dict[str, Any] = {
-        "maxsize": 16,
+        "maxsize": 64,
         "socket_options": [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *_probes()],
     }
     if endpoint.server.startswith("https://"):

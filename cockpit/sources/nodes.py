@@ -2,17 +2,73 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from cockpit.model import Node, NodeName
-from cockpit.sources.raw import Meta, Quantities, RawCondition, condition, count, intern, quantity, seconds
+from cockpit.sources.raw import Quantities, RawCondition, condition, count, intern, quantity, seconds
 from cockpit.sources.reflect import Listing, Reflector
 
 GPU, EFA = "nvidia.com/gpu", "vpc.amazonaws.com/efa"
-TOPOLOGY = tuple(f"topology.k8s.aws/network-node-layer-{layer}" for layer in (1, 2, 3))
-GPU_MODEL = ("nvidia.com/gpu.product", "karpenter.k8s.aws/instance-gpu-name", "eks.amazonaws.com/instance-gpu-name")
 HEALTHY_WHEN_TRUE = ("Ready", "Healthy", "Available", "IsVoter")
 CAPACITY_TYPES = {"SPOT": "spot", "ON_DEMAND": "on-demand", "CAPACITY_BLOCK": "reserved"}
+
+
+class RawLabels(
+    msgspec.Struct,
+    gc=False,
+    rename={
+        "type": "node.kubernetes.io/instance-type",
+        "old_type": "beta.kubernetes.io/instance-type",
+        "zone": "topology.kubernetes.io/zone",
+        "old_zone": "failure-domain.beta.kubernetes.io/zone",
+        "region": "topology.kubernetes.io/region",
+        "old_region": "failure-domain.beta.kubernetes.io/region",
+        "capacity_type": "karpenter.sh/capacity-type",
+        "group_capacity_type": "eks.amazonaws.com/capacityType",
+        "pool": "karpenter.sh/nodepool",
+        "group": "eks.amazonaws.com/nodegroup",
+        "gpu_product": "nvidia.com/gpu.product",
+        "gpu_name": "karpenter.k8s.aws/instance-gpu-name",
+        "auto_gpu_name": "eks.amazonaws.com/instance-gpu-name",
+        "layer_1": "topology.k8s.aws/network-node-layer-1",
+        "layer_2": "topology.k8s.aws/network-node-layer-2",
+        "layer_3": "topology.k8s.aws/network-node-layer-3",
+        "simulated": "cockpit.dev/simulated",
+    },
+):
+    """The labels that are read; of the sixty and more that a GPU node carries the others cost nothing."""
+
+    type: str | None = None
+    old_type: str | None = None
+    zone: str | None = None
+    old_zone: str | None = None
+    region: str | None = None
+    old_region: str | None = None
+    capacity_type: str | None = None
+    group_capacity_type: str | None = None
+    pool: str | None = None
+    group: str | None = None
+    gpu_product: str | None = None
+    gpu_name: str | None = None
+    auto_gpu_name: str | None = None
+    layer_1: str | None = None
+    layer_2: str | None = None
+    layer_3: str | None = None
+    simulated: str | None = None
+
+
+class RawAnnotations(msgspec.Struct, gc=False, rename={"cordon_reason": "cockpit.dev/cordon-reason"}):
+    cordon_reason: str | None = None
+
+
+class RawMeta(msgspec.Struct, rename="camel"):
+    name: str | None = None
+    resource_version: str | None = None
+    creation_timestamp: str | None = None
+    labels: RawLabels | None = None
+    annotations: RawAnnotations | None = None
 
 
 class RawTaint(msgspec.Struct, gc=False):
@@ -41,14 +97,15 @@ class RawStatus(msgspec.Struct):
 class RawNode(msgspec.Struct):
     """A v1 Node."""
 
-    metadata: Meta | None = None
+    metadata: RawMeta | None = None
     spec: RawSpec | None = None
     status: RawStatus | None = None
 
 
 def to_node(raw: RawNode) -> Node:
     """A v1 Node -> Node; `problems` holds only what is bad now."""
-    meta, spec, status = raw.metadata or Meta(), raw.spec or RawSpec(), raw.status or RawStatus()
+    meta, spec, status = raw.metadata or RawMeta(), raw.spec or RawSpec(), raw.status or RawStatus()
+    labels, annotations = meta.labels or RawLabels(), meta.annotations or RawAnnotations()
     allocatable, capacity = status.allocatable or {}, status.capacity or {}
     found = [one for one in status.conditions or () if one and one.type]
     ready = next((one.status for one in found if one.type == "Ready"), None)
@@ -56,29 +113,30 @@ def to_node(raw: RawNode) -> Node:
     return Node(
         name=NodeName(intern(meta.name or "")),
         resource_version=meta.resource_version or "",
-        instance_type=intern(meta.label("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")),
-        zone=intern(meta.label("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")),
-        region=intern(meta.label("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region")),
-        capacity_type=_capacity_type(meta),
-        pool=intern(meta.label("karpenter.sh/nodepool", "eks.amazonaws.com/nodegroup")),
+        instance_type=intern(labels.type or labels.old_type or ""),
+        zone=intern(labels.zone or labels.old_zone or ""),
+        region=intern(labels.region or labels.old_region or ""),
+        capacity_type=_capacity_type(labels),
+        pool=intern(labels.pool or labels.group or ""),
         internal_ip=next((one.address or "" for one in status.addresses or () if one and one.type == "InternalIP"), ""),
         gpu_capacity=count(capacity.get(GPU)),
         gpu_allocatable=count(allocatable.get(GPU)),
         efa_allocatable=count(allocatable.get(EFA)),
         cpu_allocatable=quantity(allocatable.get("cpu")),
         memory_allocatable_bytes=None if memory is None else int(memory),
-        gpu_model=intern(meta.label(*GPU_MODEL)),
+        gpu_model=intern(labels.gpu_product or labels.gpu_name or labels.auto_gpu_name or ""),
         cordoned=bool(spec.unschedulable),
-        cordon_reason=meta.annotation("cockpit.dev/cordon-reason"),
+        cordon_reason=annotations.cordon_reason or "",
         ready=None if ready is None else ready == "True",
         problems=tuple(condition(one) for one in found if is_problem(one.type or "", one.status or "")),
         taints=tuple(taint(one) for one in spec.taints or () if one and one.key),
-        topology=tuple(intern(value) for name in TOPOLOGY if (value := meta.label(name))),
+        topology=tuple(intern(layer) for layer in (labels.layer_1, labels.layer_2, labels.layer_3) if layer),
         created=seconds(meta.creation_timestamp),
-        simulated=meta.label("cockpit.dev/simulated") == "true",
+        simulated=labels.simulated == "true",
     )
 
 
+@lru_cache(1024)
 def is_problem(type_: str, status: str) -> bool:
     """True when a condition of this type and status is bad: `*Ready` is good when True, pressures and faults when False."""
     if type_ == "Ready":
@@ -88,8 +146,8 @@ def is_problem(type_: str, status: str) -> bool:
     return status == "True"
 
 
-def _capacity_type(meta: Meta) -> str:
-    found = meta.label("karpenter.sh/capacity-type", "eks.amazonaws.com/capacityType")
+def _capacity_type(labels: RawLabels) -> str:
+    found = labels.capacity_type or labels.group_capacity_type or ""
     return intern(CAPACITY_TYPES.get(found, found))
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from cockpit.errors import ActionFailed, CockpitError, Forbidden, Gone, NotServed, Unreachable
+from cockpit.memory import give_back
 from cockpit.sources.raw import Meta
 from cockpit.sources.voice import Voice
 from cockpit.store import Store
@@ -212,6 +213,7 @@ class Follow:
         if len(keys) >= FREEZE_ROWS and not self._frozen:
             self._frozen = True
             gc.freeze()
+            give_back()
 
     def _pages(self, limit: int) -> Any:
         for path in self._listing.paths[:-1]:

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 from textual import messages
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Container
 from textual.worker import Worker, WorkerState
 
 from cockpit.errors import CockpitError
+from cockpit.memory import few_arenas
 from cockpit.store import Changes
 from cockpit.tui import travel
 from cockpit.tui.desk import Desk
@@ -94,7 +96,7 @@ class CockpitApp(Wayfinding):
     def connect(self) -> None:
         """Load the registry and open the session, in a thread."""
         for key in self.verbs.keys:
-            self.bind(key, f"verb({key!r})", description=key, show=False)
+            self._bindings.key_to_bindings[key] = [Binding(key, f"verb({key!r})", key, show=False, priority=True)]
         self.run_worker(self._open, thread=True, group="session", exclusive=True, exit_on_error=False)
 
     def _open(self) -> None:
@@ -208,6 +210,7 @@ def run(options: Any) -> int:
     from cockpit.session import open_session
     from cockpit.tui import skeleton, terminal
 
+    few_arenas()
     try:
         app = CockpitApp(open_session, options, driver_class=terminal.driver())
         return app.run() or app.return_code or 0

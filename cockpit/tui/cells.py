@@ -39,9 +39,10 @@ Part = tuple[str, Tone]
 
 
 class Cell(NamedTuple):
-    """One cell: its pieces in order; a piece may be empty."""
+    """One cell: its pieces in order, a piece may be empty; with `gauge` a bar as wide as its column, filled to its ratio (None: unknown)."""
 
     parts: tuple[Part, ...]
+    gauge: tuple[float | None] | None = None
 
     @property
     def text(self) -> str:
@@ -52,6 +53,11 @@ class Cell(NamedTuple):
 def cell(text: str, tone: Tone = Tone.PLAIN) -> Cell:
     """A cell of one piece."""
     return Cell(((text, tone),))
+
+
+def gauge(ratio: float | None) -> Cell:
+    """A bar that takes the width its column gets."""
+    return Cell((), (ratio,))
 
 
 BLANK = cell("")
@@ -116,6 +122,6 @@ def short_zone(zone: str, region: str) -> str:
     return known[1] if known else zone
 
 
-def natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    """A sort key under which node-9 stands before node-10."""
-    return tuple((0, int(piece), "") if piece.isdigit() and piece.isascii() else (1, 0, piece) for piece in _NUMBER.split(text) if piece)
+def natural(text: str) -> str:
+    """A sort key under which node-9 stands before node-10; one string, since a pane keeps one a row."""
+    return "".join(piece.zfill(20) if piece.isdigit() and piece.isascii() else piece for piece in _NUMBER.split(text))

@@ -20,6 +20,7 @@ from cockpit.tui.cells import (
     cell,
     count,
     dollars,
+    gauge,
     gibibytes,
     natural,
     number,
@@ -58,13 +59,13 @@ class Nodes(View):
 
     def __init__(self) -> None:
         self.columns = (
-            Column("node", "NODE", 15, flex=1, most=34, sort=lambda scene, key: natural(key)),
+            Column("node", "NODE", 18, flex=1, most=34, sort=lambda scene, key: natural(key)),
             Column("type", "TYPE", 12, flex=1, most=16),
             Column("zone", "ZONE", 4, drop=3),
             Column("capacity", "CAP", 4, drop=4),
-            Column("gpu", "GPU", 5, right=True, sort=self._used),
-            Column("gpubar", "", BAR_CELLS, drop=7),
-            Column("health", "HEALTH", 11, sort=lambda scene, key: health(scene.snapshot, scene.snapshot.nodes[key])[2]),
+            Column("gpu", "GPU", 7, right=True, sort=self._used),
+            Column("gpubar", "", BAR_CELLS, flex=1, most=16, drop=7, bar=True),
+            Column("health", "HEALTH", 11, flex=1, most=24, sort=lambda scene, key: health(scene.snapshot, scene.snapshot.nodes[key])[2]),
             Column("dollars", "$/H", 6, right=True, drop=2, sort=self._price),
             Column("jobs", "JOBS", 14, flex=2, most=40, drop=8),
             Column("age", "AGE", 6, right=True, drop=9, sort=lambda scene, key: scene.snapshot.nodes[key].created),
@@ -100,7 +101,7 @@ class Nodes(View):
             return cell(f"0 of {node.gpu_capacity}" if lost else "-", Tone.WARN if lost else Tone.MUTED), BLANK
         used = picture.gpus_used(node.name)
         shown = cell(f"{UNKNOWN if used is None else used}/{node.gpu_allocatable}")
-        return shown, Cell(bar(None if used is None else used / node.gpu_allocatable, BAR_CELLS))
+        return shown, gauge(None if used is None else used / node.gpu_allocatable)
 
     def text(self, scene: Scene, key: Any) -> str:
         node = scene.snapshot.nodes[key]

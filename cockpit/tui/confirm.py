@@ -23,6 +23,7 @@ HEADS: Mapping[Risk, tuple[str, Tone]] = {
     Risk.DESTROY: ("✖ This destroys what it names; nothing brings it back.", Tone.BAD),
     Risk.SPEND: ("▲ This spends money while it runs.", Tone.WARN),
 }
+INVENTED: Part = ("Its price is SIMULATED: nothing is spent.", Tone.WARN)
 
 
 def plan_lines(plan: Plan) -> list[list[Part]]:
@@ -90,7 +91,7 @@ class ConfirmScreen(ModalScreen[bool]):
         return parts
 
     def _head(self) -> list[Part]:
-        return [HEADS[self.verb.risk]]
+        return [INVENTED if self.verb.risk is Risk.SPEND and self.plan.simulated else HEADS[self.verb.risk]]
 
     def _ask(self) -> list[Part]:
         price = f"It costs {dollars(self.plan.dollars_per_hour)}. " if self.plan.dollars_per_hour is not None else "Its price is not known. "

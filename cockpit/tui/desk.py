@@ -33,34 +33,40 @@ class Desk:
         if refusal:
             self.app.say(f"{action.title}: {refusal}", "warning")
         elif action.plan is not None:
-            self.app.run_worker(self._change(action, dict(values)), group="action", exit_on_error=False)
+            self._change(action, dict(values))
         elif self.app.session is None:
             self.app.say(f"{action.title}: not connected", "warning")
         else:
             self._read(action, dict(values))
 
-    async def _change(self, action: Action, values: dict[str, str]) -> None:
-        settled = await self._settle(action, values)
-        if settled is None:
+    def _change(self, action: Action, values: dict[str, str]) -> None:
+        """Straight to the plan when the row gives all that is required, else by the form.
+
+        The dialog opens within the key's own turn, so that a key typed ahead is an answer to it and no key of the pane.
+        """
+        if not values or self.app.verbs.missing(action, values) or action.plan is None:
+            form = FormScreen(action, self.app.scene.snapshot, values)
+            self.app.push_screen(form, lambda settled: self._confirm(action, *settled) if settled is not None else None)
             return
-        params, plan = settled
+        try:
+            params = parse(action.params, values)
+            plan = action.plan(self.app.scene.snapshot, params)
+        except CockpitError as error:
+            self.app.complain(error)
+            return
+        self._confirm(action, params, plan)
+
+    def _confirm(self, action: Action, params: Any, plan: Plan) -> None:
         if plan.already and not plan.changes:
             self.app.say(plan.already)
-            return
-        if action.risk is not Risk.READ and not await self.app.push_screen_wait(ConfirmScreen(action, plan, self.app.place)):
-            return
-        await self._apply(action, params, plan)
+        elif action.risk is Risk.READ:
+            self._begin(action, params, plan)
+        else:
+            dialog = ConfirmScreen(action, plan, self.app.place)
+            self.app.push_screen(dialog, lambda yes: self._begin(action, params, plan) if yes else None)
 
-    async def _settle(self, action: Action, values: dict[str, str]) -> tuple[Any, Plan] | None:
-        """Parameters and plan: straight from the row when it gives all that is required, else by the form."""
-        if values and not self.app.verbs.missing(action, values) and action.plan is not None:
-            try:
-                params = parse(action.params, values)
-                return params, action.plan(self.app.scene.snapshot, params)
-            except CockpitError as error:
-                self.app.complain(error)
-                return None
-        return await self.app.push_screen_wait(FormScreen(action, self.app.scene.snapshot, values))
+    def _begin(self, action: Action, params: Any, plan: Plan) -> None:
+        self.app.run_worker(self._apply(action, params, plan), group="action", exit_on_error=False)
 
     async def _apply(self, action: Action, params: Any, plan: Plan) -> None:
         session = self.app.session

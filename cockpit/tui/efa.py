@@ -7,8 +7,7 @@ from typing import Any
 
 from cockpit.model import EfaDevice
 from cockpit.store import Changes
-from cockpit.tui.bars import bar
-from cockpit.tui.cells import BLANK, DASH, Cell, Tone, cell, gigabits, natural, short_node
+from cockpit.tui.cells import BLANK, DASH, Cell, Tone, cell, gauge, gigabits, natural, short_node
 from cockpit.tui.gpus import mean
 from cockpit.tui.views import Column, Scene, Sums, View
 
@@ -34,9 +33,9 @@ def rate_cells(devices: list[EfaDevice]) -> tuple[Cell, ...]:
     used = share(max((value for value in (tx, rx) if value is not None), default=None), line)
     retransmit = mean(one.retransmit_ratio for one in devices)
     return (
-        Cell(bar(share(tx, line), BAR_CELLS)),
+        gauge(share(tx, line)),
         cell(gigabits(tx)),
-        Cell(bar(share(rx, line), BAR_CELLS)),
+        gauge(share(rx, line)),
         cell(gigabits(rx)),
         DASH if used is None else cell(f"{used * 100:.0f} %"),
         _retransmit(retransmit),
@@ -76,13 +75,13 @@ def rate_columns(value: Any) -> tuple[Column, ...]:
         return mean(one.retransmit_ratio for one in value(scene, key))
 
     return (
-        Column("txbar", "TX", BAR_CELLS, drop=3, sort=tx),
+        Column("txbar", "TX", BAR_CELLS, flex=2, most=60, drop=3, bar=True, sort=tx),
         Column("tx", "Gbps", 6, right=True, sort=tx),
-        Column("rxbar", "RX", BAR_CELLS, drop=4, sort=rx),
+        Column("rxbar", "RX", BAR_CELLS, flex=2, most=60, drop=4, bar=True, sort=rx),
         Column("rx", "Gbps", 6, right=True, sort=rx),
         Column("line", "LINE", 5, right=True, drop=2),
         Column("retransmit", "RETRANS", 8, right=True, sort=retransmit),
-        Column("errors", "ERRORS", 8, flex=2, most=60, drop=1),
+        Column("errors", "ERRORS", 24, flex=2, most=60, drop=1),
     )
 
 
@@ -98,7 +97,7 @@ class Efa(View):
     def __init__(self) -> None:
         self.columns = (
             Column("node", "NODE", 14, flex=1, most=30, sort=lambda scene, key: natural(key)),
-            Column("devices", "DEVICES", 10, drop=5),
+            Column("devices", "DEVICES", 7, right=True, drop=5, sort=lambda scene, key: len(scene.snapshot.efa_on(key))),
             *rate_columns(lambda scene, key: scene.snapshot.efa_on(key)),
         )
 
@@ -113,8 +112,7 @@ class Efa(View):
 
     def cells(self, scene: Scene, key: Any) -> tuple[Cell, ...]:
         devices = scene.snapshot.efa_on(key)
-        name = devices[0].key.device if len(devices) == 1 else f"{len(devices)} devices"
-        return (cell(short_node(key), Tone.STRONG), cell(name, Tone.MUTED), *rate_cells(devices))
+        return (cell(short_node(key), Tone.STRONG), cell(f"{len(devices):,}", Tone.MUTED), *rate_cells(devices))
 
     def weigh(self, scene: Scene, key: Any) -> Sums:
         devices = scene.snapshot.efa_on(key)

@@ -42,13 +42,13 @@ class Gpus(View):
 
     def __init__(self) -> None:
         self.columns = (
-            Column("node", "NODE", 14, flex=1, most=30, sort=lambda scene, key: natural(key)),
+            Column("node", "NODE", 18, flex=1, most=30, sort=lambda scene, key: natural(key)),
             Column("cells", "GPU 0-7", 15),
             Column("util", "UTIL", 5, right=True, sort=lambda scene, key: self._mean(scene, key, 0)),
             Column("tensor", "TENSOR", 6, right=True, drop=3, sort=lambda scene, key: self._mean(scene, key, 1)),
             Column("watts", "W", 4, right=True, drop=2, sort=lambda scene, key: self._mean(scene, key, 2)),
             Column("celsius", "°C", 3, right=True, drop=1, sort=lambda scene, key: self._mean(scene, key, 3)),
-            Column("note", "", 8, flex=2, most=40, drop=4),
+            Column("note", "", 9, flex=2, most=40, drop=4),
         )
 
     def keys(self, scene: Scene) -> Iterable[Any]:
@@ -109,10 +109,10 @@ class Gpus(View):
         words = [f"{util / known:.0f} % of {int(total):,}" if known else count(int(total), "GPU")]
         if tensors:
             words.append(f"tensor {tensor / tensors:.0f} %")
-        if watts:
-            words.append(f"{watts / 1000:,.1f} kW")
         if idle:
             words.append(f"idle {dollars(idle)}")
+        if watts:
+            words.append(f"{watts / 1000:,.1f} kW")
         return " · ".join(words)
 
     def fault(self, scene: Scene, key: Any) -> tuple[int, str] | None:

@@ -75,7 +75,7 @@ class Ground(App[int]):
         view, keys = self.focus_of()
         room = self.detail.room
         if room is not None and room.view is None:
-            yield from (("/", "search", True), ("n N", "next", True), ("w", "wrap", True), ("t", "times", True))
+            yield from (("/", "search", True), ("n N", "next", True), ("w", "wrap", True), ("t", "times", True), ("c", "copy", True))
             if room.turn is not None:
                 yield from (("s", "follow", True), ("0-6", "since", True), ("[ ]", "rank", True))
             yield ("esc", "back", True)

@@ -9,21 +9,38 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.keys import key_to_character
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from actions.core import Action, Risk
 from cockpit.tui.cells import Part, Tone
 from cockpit.tui.lines import content
-from cockpit.tui.verbs import key_shown
+from cockpit.tui.verbs import key_name, key_shown
 
 Entry = tuple[str, str, str]
-NAMES = {"slash": "/", "colon": ":", "question_mark": "?", "less_than_sign": "<", "greater_than_sign": ">", "ctrl+backslash": "^\\", "escape": "esc"}
+NAMES = {
+    "escape": "esc",
+    "enter": "⏎",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "home": "Home",
+    "end": "End",
+    "tab": "Tab",
+    "slash": "/",
+    "backslash": "\\",
+    "space": "Space",
+}
 
 
 def shown(key: str) -> str:
-    """A toolkit key as a person reads it."""
-    return NAMES.get(key, key_shown(key))
+    """A toolkit key as a person presses it: ctrl+a is ^a, shift+left is shift+←, left_square_bracket is [."""
+    held, _, last = key_name(key).replace("ctrl+at", "ctrl+space").rpartition("+")
+    return key_shown(f"{held}+" if held else "") + (NAMES.get(last) or key_to_character(last) or last)
 
 
 def action_entries(actions: Iterable[Action]) -> list[Entry]:

@@ -59,12 +59,12 @@ class Jobs(View):
         self._waiting: set[Any] = set()
         self.columns = (
             Column("namespace", "NS", 8, drop=9),
-            Column("job", "JOB", 10, flex=2, most=32, sort=lambda scene, key: natural(key.name)),
-            Column("strategy", "STRAT", 5, drop=5),
+            Column("job", "JOB", 20, flex=2, most=50, sort=lambda scene, key: natural(key.name)),
+            Column("strategy", "STRAT", 9, drop=5),
             Column("phase", "PHASE", 14, sort=lambda scene, key: list(Phase).index(scene.snapshot.phase_of(scene.snapshot.jobs[key]))),
-            Column("ranks", "RANKS", 5, right=True, sort=lambda scene, key: scene.snapshot.jobs[key].ranks_wanted),
-            Column("step", "STEP", 9, right=True, flex=1, most=13, drop=3, sort=self._step),
-            Column("trend", "LOSS / WHY", 10, flex=3, most=80, drop=2, sort=self._loss),
+            Column("ranks", "RANKS", 9, right=True, sort=lambda scene, key: scene.snapshot.jobs[key].ranks_wanted),
+            Column("step", "STEP", 13, right=True, drop=3, sort=self._step),
+            Column("trend", "LOSS/WHY", 8, flex=3, most=80, drop=2, sort=self._loss),
             Column("dollars", "$/H", 7, right=True, drop=7, sort=lambda scene, key: scene.snapshot.job_price(key)),
             Column("age", "AGE", 6, right=True, drop=6, sort=lambda scene, key: scene.snapshot.jobs[key].created),
         )
@@ -89,7 +89,7 @@ class Jobs(View):
             cell(key.name, Tone.STRONG),
             cell(job.strategy or UNKNOWN, Tone.MUTED),
             phase_cell(phase),
-            cell(f"{_known(up)}/{_known(wanted)}", Tone.WARN if short else Tone.MUTED if phase.over else Tone.PLAIN),
+            cell(_known(wanted), Tone.MUTED) if phase.over else cell(f"{_known(up)}/{_known(wanted)}", Tone.WARN if short else Tone.PLAIN),
             cell(steps(job, progress)),
             self._trend(picture, job, phase, progress),
             cell(dollars(picture.job_price(key), per_hour=False)) if picture.job_price(key) != 0 and not phase.over else BLANK,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.content import Content
 
 from cockpit.inert import inert
-from cockpit.tui.bars import LOWER_EIGHTHS
+from cockpit.tui.bars import LOWER_EIGHTHS, bar
 from cockpit.tui.cells import Cell, Part, Tone
 from cockpit.tui.views import Column
 
@@ -28,31 +28,49 @@ class Fitted:
     gap: int = 1
 
 
-def fit(columns: Sequence[Column], width: int) -> Fitted:
-    """Two spaces between columns when all fit, else one; then the least important are dropped; spare width goes to those that flex."""
-    kept = list(enumerate(columns))
+def measured(column: Column, cell: Cell) -> int:
+    """Terminal cells that a cell would like to have; a bar is content with its column's least width."""
+    if cell.gauge is not None:
+        return column.width
+    return sum(len(text) if text.isascii() else cell_len(text) for text, _ in cell.parts)
+
+
+def fit(columns: Sequence[Column], width: int, needs: Sequence[int] = (), chosen: Column | None = None) -> Fitted:
+    """Columns at the width their content needs, none where all cells are blank; the least important are dropped when not all fit.
+
+    `needs` is the widest content seen by column (empty: no row was seen), `chosen` the column that carries the sort arrow. What is left over
+    goes to those that flex up to what they need, then to the space between, then to bars, then to those that flex up to their most.
+    """
     room = width - MARGIN
-    gap = 2 if _needs(kept, 2) <= room else 1
-    while kept and _needs(kept, gap) > room:
+    kept = [one for one in enumerate(columns) if not needs or needs[one[0]] or not one[1].drop]
+    wish = {index: _wish(one, needs[index] if needs else one.width, one is chosen) for index, one in kept}
+    widths = {index: min(one.width, wish[index]) for index, one in kept}
+    while kept and sum(widths[index] + 1 for index, _ in kept) - 1 > room:
         worst = max(kept, key=lambda pair: pair[1].drop)
         if worst[1].drop == 0:
             break
         kept.remove(worst)
-    return Fitted(_stretched(kept, max(0, room - _needs(kept, gap))), gap)
+    gap = 2 if sum(wish[index] + 2 for index, _ in kept) - 2 <= room else 1
+    flexing = [pair for pair in kept if pair[1].flex]
+    spare = room - sum(widths[index] + gap for index, _ in kept) + gap
+    spare = _grow(widths, [pair for pair in flexing if not pair[1].bar], wish, spare)
+    spare = _grow(widths, [pair for pair in flexing if pair[1].bar], {index: one.most for index, one in kept}, spare)
+    _grow(widths, [pair for pair in flexing if not pair[1].bar], {index: one.most for index, one in kept}, spare)
+    return Fitted(tuple((index, one, widths[index]) for index, one in kept), gap)
 
 
-def _needs(kept: Sequence[tuple[int, Column]], gap: int) -> int:
-    return sum(one.width + gap for _, one in kept) - gap
+def _wish(column: Column, need: int, chosen: bool) -> int:
+    return max(len(column.title) + chosen, min(need, max(column.width, column.most) if column.flex else column.width))
 
 
-def _stretched(kept: Sequence[tuple[int, Column]], spare: int) -> tuple[tuple[int, Column, int], ...]:
-    widths = {index: one.width for index, one in kept}
-    weight = sum(one.flex for _, one in kept)
-    for index, one in sorted((pair for pair in kept if pair[1].flex), key=lambda pair: (pair[1].most - pair[1].width) / pair[1].flex):
-        extra = min(max(0, one.most - one.width), spare * one.flex // weight)
+def _grow(widths: dict[int, int], among: Sequence[tuple[int, Column]], most: Mapping[int, int], spare: int) -> int:
+    """Share `spare` by weight, no column beyond its `most`; returns what is left."""
+    weight = sum(one.flex for _, one in among)
+    for index, one in sorted(among, key=lambda pair: (most[pair[0]] - widths[pair[0]]) / pair[1].flex):
+        extra = max(0, min(most[index] - widths[index], spare * one.flex // weight))
         widths[index] += extra
         spare, weight = spare - extra, weight - one.flex
-    return tuple((index, one, widths[index]) for index, one in kept)
+    return spare
 
 
 def padded(text: str, width: int, right: bool = False) -> str:
@@ -63,8 +81,18 @@ def padded(text: str, width: int, right: bool = False) -> str:
     return " " * (width - length) + text if right else text + " " * (width - length)
 
 
+def whole_pieces(text: str, room: int) -> str:
+    """As many of the pieces between dots as fit whole, the first ones first."""
+    pieces = text.split(" · ")
+    while pieces and cell_len(" · ".join(pieces)) > room:
+        pieces.pop()
+    return " · ".join(pieces)
+
+
 def cell_segments(cell: Cell, width: int, right: bool, style_of: StyleOf) -> list[Segment]:
     """One cell as segments that are together exactly `width` wide."""
+    if cell.gauge is not None:
+        return [Segment(text, style_of(tone)) for text, tone in bar(cell.gauge[0], width) if text]
     if len(cell.parts) == 1:
         text, tone = cell.parts[0]
         return [Segment(padded(inert(text, CELL_LIMIT), width, right), style_of(tone))]

@@ -9,8 +9,7 @@ from cockpit.model import NodeClaim, NodePool
 from cockpit.rows import Rows
 from cockpit.snapshot import Snapshot
 from cockpit.store import Changes
-from cockpit.tui.bars import bar
-from cockpit.tui.cells import BLANK, DASH, UNKNOWN, Cell, Part, Tone, age, cell, count, dollars, natural, number, short_node, short_zone
+from cockpit.tui.cells import BLANK, DASH, UNKNOWN, Cell, Part, Tone, age, cell, count, dollars, gauge, natural, number, short_node, short_zone
 from cockpit.tui.cluster import NodeRoom
 from cockpit.tui.views import Column, Scene, Sums, View
 
@@ -44,10 +43,10 @@ class NodePools(View):
             Column("pool", "POOL", 10, flex=1, most=28, sort=lambda scene, key: natural(key)),
             Column("nodes", "NODES", 5, right=True, sort=lambda scene, key: len(scene.snapshot.nodes_by_pool.get(key, ()))),
             Column("gpu", "GPU", 7, right=True, sort=lambda scene, key: scene.snapshot.nodepools[key].usage.get(GPU)),
-            Column("gpubar", "OF LIMIT", BAR_CELLS, drop=4),
-            Column("claim", "CLAIM", 9, flex=1, most=24, drop=3),
-            Column("waits", "WAITS FOR", 14, flex=2, most=60),
-            Column("dollars", "$/H", 6, right=True, drop=2, sort=lambda scene, key: self._dollars(scene.snapshot, key)),
+            Column("gpubar", "OF LIMIT", BAR_CELLS, flex=1, most=24, drop=2, bar=True),
+            Column("claim", "CLAIM", 14, flex=1, most=24, drop=3),
+            Column("waits", "WAITS FOR", 16, flex=2, most=60),
+            Column("dollars", "$/H", 9, right=True, drop=1, sort=lambda scene, key: self._dollars(scene.snapshot, key)),
         )
 
     def touched(self, scene: Scene, changes: Changes) -> Iterable[Any] | None:
@@ -73,7 +72,7 @@ class NodePools(View):
         if used is None and limit is None:
             return cell("-", Tone.MUTED), BLANK
         shown = cell(f"{int(used or 0):,}/{'∞' if limit is None else format(int(limit), ',')}")
-        return shown, Cell(bar((used or 0) / limit, BAR_CELLS)) if limit else cell("no limit", Tone.MUTED)
+        return shown, gauge((used or 0) / limit) if limit else cell("no limit", Tone.MUTED)
 
     def _waits(self, pool: NodePool, claim: NodeClaim | None, now: float) -> Cell:
         if pool.ready is False:

@@ -59,7 +59,7 @@ class Prompt(Input):
         self._line("-open", True)
         self.query_ancestor(PromptLine).query_one(Static).update(mode)
         self.cursor_position = len(text)
-        self.focus()
+        self.screen.set_focus(self)
 
     def close(self) -> None:
         """Hide the line."""

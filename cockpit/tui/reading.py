@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 from actions.core.journal import Entry, Journal, state_home
+from cockpit.errors import Refused
 from cockpit.inert import inert
-from cockpit.tui.cells import age
+from cockpit.tui.cells import age, count
+from cockpit.tui.clipboard import osc52
 from cockpit.tui.describe import described, yaml_lines
 from cockpit.tui.detail import Room
 from cockpit.tui.ground import Ground
@@ -62,6 +64,24 @@ class Reading(Ground):
         view = self.table().view
         groups = {f"Actions on {view.title}": action_entries(action for action in self.verbs.actions if self.verbs.fits(action, view))}
         self.push_screen(HelpScreen(groups | grouped([*screen, *front])))
+
+    def action_copy(self) -> None:
+        """The names of the target rows, or the whole text in front, to the clipboard of the person's terminal."""
+        front = self.front()
+        if isinstance(front, LineView):
+            names, what = [inert(line.text) for line in front.lines], count(len(front.lines), "line")
+        else:
+            view, keys = self.focus_of()
+            names = [inert(view.label(key)) for key in keys]
+            what = names[0] if len(names) == 1 else count(len(names), "name")
+        try:
+            sequence = osc52("\n".join(names))
+        except Refused as error:
+            self.complain(error)
+            return
+        if names and self._driver is not None:
+            self._driver.write(sequence)
+            self.say(f"copied {what}, where the terminal takes OSC 52")
 
     def action_save(self) -> None:
         """What is in front, as plain text, into the state directory."""

@@ -134,7 +134,7 @@ def _unreadable(scene: Scene) -> list[tuple[int, str]]:
 def caution_parts(found: Sequence[tuple[int, str]], last_command: str) -> list[Part]:
     """The caution line; when nothing is wrong it shows the last command that was run, quietly."""
     if not found:
-        return [("› " + last_command, Tone.MUTED)] if last_command else [("✓ nothing to caution about", Tone.MUTED)]
+        return [("› " + last_command, Tone.MUTED)] if last_command else [("✓ all quiet", Tone.MUTED)]
     severity, text = found[0]
     head = ("✖ ALERT" if severity >= 3 else "▲ CAUTION") + (f" {len(found)}" if len(found) > 1 else "")
     return [(head, Tone.BAD if severity >= 3 else Tone.WARN), (f"  {text}", Tone.PLAIN)]

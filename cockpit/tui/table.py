@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from cockpit.tui.lines import MARGIN, fit
+from cockpit.tui.lines import MARGIN
 from cockpit.tui.views import Column
 from cockpit.tui.window import RowWindow
 
@@ -28,6 +28,7 @@ class VirtualTable(RowWindow):
         Binding("h,left", "app.focus_previous", "Previous pane", show=False),
         Binding("right", "app.focus_next", "Next pane", show=False),
         Binding("space", "mark", "Mark", show=False),
+        Binding("ctrl+at,ctrl+space", "mark_range", "Mark from the last mark to here", show=False),
         Binding("ctrl+backslash", "unmark", "Clear marks", show=False),
         Binding("less_than_sign,shift+left", "sort_next(-1)", "Sort by previous column", show=False),
         Binding("greater_than_sign,shift+right", "sort_next(1)", "Sort by next column", show=False),
@@ -43,9 +44,10 @@ class VirtualTable(RowWindow):
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the columns again."""
-        self._fitted = fit(self.view.columns, self.scrollable_size.width)
         self._strips.clear()
         self._resize(force=True)
+        self._cells |= {key: self._read(key) for key in self._on_screen() if key not in self._cells}
+        self._refit()
 
     def on_focus(self) -> None:
         """The cursor row shows where the focus is."""
@@ -89,9 +91,23 @@ class VirtualTable(RowWindow):
     def action_mark(self) -> None:
         if self.cursor is not None:
             self.marks ^= {self.cursor}
+            self.last_mark = self.cursor
             self._repaint_line(self._row)
             self.put_cursor(self._row + 1)
             self._retitle()
+
+    def action_mark_range(self) -> None:
+        """Everything between the last mark and the cursor, both included; without a mark the row itself."""
+        keys = self.order.keys
+        if self.cursor is None:
+            return
+        start = keys.index(self.last_mark) if self.last_mark in self.marks and self.last_mark in keys else self._row
+        first, last = sorted((start, self._row))
+        self.marks |= set(keys[first : last + 1])
+        self.last_mark = self.cursor
+        self._strips.clear()
+        self._retitle()
+        self.refresh()
 
     def action_unmark(self) -> None:
         self.marks.clear()
@@ -112,6 +128,7 @@ class VirtualTable(RowWindow):
         self.order.sort_by(self.scene, column, down)
         self._strips.clear()
         self._follow_cursor()
+        self._refit()
         self.refresh()
 
     def filter(self, query: str) -> None:

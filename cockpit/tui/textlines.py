@@ -48,6 +48,7 @@ class LineView(ScrollView, can_focus=True):
         Binding("ctrl+b,pageup", "turn(-1)", "Page up", show=False),
         Binding("n", "match(1)", "Next match"),
         Binding("N", "match(-1)", "Previous match"),
+        Binding("c,Y", "app.copy", "Copy the text"),
         Binding("w", "wrap", "Wrap"),
         Binding("t", "times", "Times"),
         Binding("s", "follow", "Autoscroll"),

@@ -61,9 +61,12 @@ class Verbs:
         return self.allowed(action) and (not action.panes or view.name in action.panes or bool(rows))
 
     def filled(self, action: Action, view: View, keys: Sequence[Any]) -> dict[str, str]:
-        """Parameter values from the rows; a list parameter takes all rows, any other the first."""
+        """Parameter values from the rows, or from the room they stand in where the rows name nothing the action takes.
+
+        A list parameter takes all rows, any other the first.
+        """
         params = {one.name: one for one in params_of(action.params)}
-        rows = [{**view.room(), **view.fills(key)} for key in keys] or [dict(view.room())]
+        rows = [self._named_by(action, view, key) for key in keys] or [dict(view.room())]
         values: dict[str, str] = {}
         for kind, name in action.fills.items():
             found = [row[plural(kind)] for row in rows if plural(kind) in row]
@@ -73,6 +76,11 @@ class Verbs:
             if values and one.picks == "namespaces" and one.name not in values and rows and "namespaces" in rows[0]:
                 values[one.name] = rows[0]["namespaces"]
         return values
+
+    def _named_by(self, action: Action, view: View, key: Any) -> dict[str, str]:
+        """The row, or its room: a rank's log is asked for by its pod alone, a rank's job is stopped by the name of the room."""
+        row = view.fills(key)
+        return dict(row) if _kinds(action) & row.keys() else {**row, **view.room()}
 
     def missing(self, action: Action, values: Mapping[str, str]) -> list[Param]:
         """Required parameters that have no value yet."""

@@ -32,7 +32,8 @@ class Scene:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: least width, weight of the spare width it takes (up to `most`), when it is dropped (highest first; 0 never), and its sort value."""
+    """A column: the width its content may take before others, weight of the spare width it takes (up to `most`), when it is dropped (highest
+    first; 0 never, nor closed when blank), whether it is a bar, and its sort value."""
 
     key: str
     title: str
@@ -41,6 +42,7 @@ class Column:
     flex: int = 0
     most: int = 200
     drop: int = 0
+    bar: bool = False
     sort: Callable[[Scene, Any], Any] | None = None
 
 

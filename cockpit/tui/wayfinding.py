@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.widgets import Input
 
 from actions.core import Action
 from cockpit.errors import BadInput, CockpitError
@@ -27,11 +28,13 @@ class Wayfinding(Reading):
         *(Binding(str(number), f"pane({kind.name!r})", f"Pane {kind.title}", show=False) for number, kind in enumerate(travel.PANES, 1)),
         Binding("z", "zoom", "Zoom the pane", show=False),
         Binding("escape", "up", "Back; clear the filter", show=False),
-        Binding("slash", "prompt('/')", "Filter rows, search text", show=False),
-        Binding("colon", "prompt(':')", "Go to a view or run an action", show=False),
+        # Taken before the pane gets them, so that what follows in the same breath is typed into the line and is no key of the pane.
+        Binding("slash", "prompt('/')", "Filter rows, search text", show=False, priority=True),
+        Binding("colon", "prompt(':')", "Go to a view or run an action", show=False, priority=True),
         Binding("d", "describe", "Describe", show=False),
         Binding("y", "yaml", "YAML", show=False),
         Binding("e", "events", "Events", show=False),
+        Binding("Y", "copy", "Copy the name, or those marked", show=False),
         Binding("0", "namespaces", "All namespaces, or the current one", show=False),
         Binding("ctrl+z", "faults", "Only what is faulty", show=False),
         Binding("ctrl+s", "save", "Save what is shown to a file", show=False),
@@ -44,9 +47,10 @@ class Wayfinding(Reading):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A registry key is live only where its action fits; in read-only mode nothing that changes is bound."""
-        if action == "verb":
-            return self.verbs.for_key(str(parameters[0]), self.table().view) is not None
-        return True
+        if action not in ("verb", "prompt"):
+            return True
+        typing = len(self.screen_stack) > 1 or isinstance(self.focused, Input)
+        return not typing and (action == "prompt" or self.verbs.for_key(str(parameters[0]), self.table().view) is not None)
 
     def action_verb(self, key: str) -> None:
         """A key of the registry was pressed."""

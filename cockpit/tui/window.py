@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -11,13 +13,17 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from cockpit.inert import inert
 from cockpit.store import Changes
 from cockpit.tui.cells import Cell, Part, Tone
-from cockpit.tui.lines import MARGIN, Fitted, content, fit, header_segments, padded, row_segments
+from cockpit.tui.lines import MARGIN, Fitted, content, fit, header_segments, measured, padded, row_segments, whole_pieces
 from cockpit.tui.ordering import Order
 from cockpit.tui.views import Scene, View, note, stale, trouble
 
 SIZE_SECONDS = 0.5
+TITLE_ENDS = 6
+"""Cells of a border line that its corners and the blanks around the title take."""
+RULE: Part = (" ── ", Tone.TRACK)
 
 
 class RowWindow(ScrollView, can_focus=True):
@@ -39,8 +45,10 @@ class RowWindow(ScrollView, can_focus=True):
         self.scene = Scene()
         self.cursor: Any = None
         self.marks: set[Any] = set()
+        self.last_mark: Any = None
         self._row = 0
         self._fitted = Fitted()
+        self._needs: list[int] = []
         self._cells: dict[Any, tuple[Cell, ...]] = {}
         self._strips: dict[Any, Strip] = {}
         self._styles: dict[tuple[Tone, int], Style] = {}
@@ -55,8 +63,7 @@ class RowWindow(ScrollView, can_focus=True):
     def show(self, view: View, scene: Scene) -> None:
         """Turn to another view."""
         self.view, self.order, self.scene = view, Order(view), scene
-        self.cursor, self._row, self.marks = None, 0, set()
-        self._fitted = fit(view.columns, self.scrollable_size.width)
+        self.cursor, self._row, self.marks, self.last_mark = None, 0, set(), None
         self.scroll_to(y=0, animate=False)
         self.reload(scene)
 
@@ -91,6 +98,8 @@ class RowWindow(ScrollView, can_focus=True):
         self.scene = scene
         if ticking and self.view.ticking:
             self._refresh_cells(None)
+        if ticking and len(self.order.keys) < self.size.height:
+            self._close_blank()
         painted = self._on_screen()
         if self.order.settle(scene.now):
             self._follow_cursor()
@@ -118,7 +127,36 @@ class RowWindow(ScrollView, can_focus=True):
     def _read(self, key: Any) -> tuple[Cell, ...]:
         if not self.view.has(self.scene, key):
             return ()
-        return self.view.cells(self.scene, key)
+        cells = self.view.cells(self.scene, key)
+        self._measure(cells)
+        return cells
+
+    # -- the columns ----------------------------------------------------------------------------------------------------------------------
+
+    def _measure(self, cells: tuple[Cell, ...]) -> None:
+        """Columns grow with what is read; those on screen are fitted anew once, before the next frame."""
+        needs = [measured(column, one) for column, one in zip(self.view.columns, cells, strict=True)]
+        if not self._needs:
+            self._needs = [0] * len(needs)
+        if any(need > known for need, known in zip(needs, self._needs, strict=True)):
+            self._needs = [max(pair) for pair in zip(needs, self._needs, strict=True)]
+            self.call_later(self._refit)
+
+    def _close_blank(self) -> None:
+        """Columns in which nothing stands any more give their room back; only while all rows are on screen, so that scrolling moves no column."""
+        rows = [cells for key in self.order.keys if (cells := self._cells.get(key))]
+        if len(rows) == len(self.order.keys) and rows:
+            filled = [any(measured(column, cells[at]) for cells in rows) for at, column in enumerate(self.view.columns)]
+            self._needs = [need if stands else 0 for need, stands in zip(self._needs, filled, strict=True)]
+            self._refit()
+
+    def _refit(self) -> None:
+        """Give the columns their room."""
+        fitted = fit(self.view.columns, self.scrollable_size.width, self._needs, self.order.column)
+        if fitted != self._fitted:
+            self._fitted = fitted
+            self._strips.clear()
+            self.refresh()
 
     # -- the window -----------------------------------------------------------------------------------------------------------------------
 
@@ -147,6 +185,9 @@ class RowWindow(ScrollView, can_focus=True):
         self._strips.clear()
         self._follow_cursor()
         self._resize(force=True)
+        self._needs = []
+        self._cells |= {key: self._read(key) for key in self._on_screen()}
+        self._refit()
         self._retitle()
         self.refresh()
 
@@ -246,7 +287,9 @@ class RowWindow(ScrollView, can_focus=True):
         if self.order.rows and not self.order.keys:
             why = f'match "{self.order.query}" — esc clears' if self.order.query else "are faulty — ctrl+z shows all"
             return [(f"no {self.view.noun}s {why}", Tone.MUTED)]
-        return [part for part in note(self.view, self.scene, self.order.rows) if part[0]]
+        width = max(20, self.scrollable_size.width - 3)
+        said = [part for part in note(self.view, self.scene, self.order.rows) if part[0]]
+        return [(line, tone) for text, tone in said for line in wrap(inert(text), width)]
 
     def _title_now(self) -> list[Part]:
         parts: list[Part] = [(f"{self.number} " if self.number else "", Tone.INFO), (self.view.title, Tone.STRONG)]
@@ -256,11 +299,12 @@ class RowWindow(ScrollView, can_focus=True):
         if self.order.filtered:
             word = f"/{self.order.query}" if self.order.query else "faults only"
             parts += [(" ── ", Tone.TRACK), (f"{word} {len(self.order.keys):,} of {self.order.rows:,}", Tone.INFO)]
+        marked: list[Part] = [(f" ◆ {len(self.marks)} marked", Tone.INFO)] if self.marks else []
         if self.order.rows:
-            parts += [(" ── ", Tone.TRACK), (self.view.headline(self.scene, self.order.rows, self.order.sums), Tone.MUTED)]
-        if self.marks:
-            parts.append((f" ◆ {len(self.marks)} marked", Tone.INFO))
-        return parts
+            room = self.outer_size.width - TITLE_ENDS - sum(cell_len(text) for text, _ in [*parts, *marked, RULE])
+            said = whole_pieces(self.view.headline(self.scene, self.order.rows, self.order.sums), room)
+            parts += [RULE, (said, Tone.MUTED)] if said else []
+        return parts + marked
 
     def notify_style_update(self) -> None:
         """Forget styles when the theme or the focus changed."""

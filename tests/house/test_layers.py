@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BOTTOM = {
     "cockpit.errors": 0,
     "cockpit.inert": 0,
+    "cockpit.memory": 0,
     "cockpit.model": 1,
     "cockpit.rows": 1,
     "cockpit.instance_types": 1,

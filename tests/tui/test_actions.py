@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from textual.widgets import Button, Input
-from tui_stage import ACTIONS, make_app, opened, shown, text_of, until
+from tui_stage import ACTIONS, LAUNCH, make_app, opened, shown, text_of, until
 
+from actions.core import Change, Plan, Target
 from actions.core.journal import Journal
 from cockpit.errors import Conflict
 from cockpit.store import Delete
@@ -119,6 +120,29 @@ async def test_a_form_plans_while_typing_and_spending_needs_the_name() -> None:
         await pilot.press("7", "enter")
         await until(pilot, lambda: bool(written(app)))
         assert written(app)[0][0] == "POST"
+
+
+@pytest.mark.parametrize("simulated", [False, True])
+async def test_spending_says_what_is_spent(simulated: bool) -> None:
+    target = Target("PyTorchJob", "run7", "default", "kubeflow.org", "v1", "pytorchjobs")
+    change = Change("kube", "create", target, f"create {target}", "kubectl create -f -", {"kind": "PyTorchJob"})
+    plan = Plan((change,), dollars_per_hour=110.08, simulated=simulated, confirm="" if simulated else "run7")
+    answers: list[bool | None] = []
+    app = make_app()
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        app.push_screen(ConfirmScreen(LAUNCH, plan, app.place), answers.append)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "create pytorchjob/run7" in text_of(app))
+        said = text_of(app)
+        if simulated:
+            assert "Its price is SIMULATED: nothing is spent." in said and "spends money" not in said
+            await pilot.press("y")
+        else:
+            assert "spends money" in said and "It costs $110.08/h. Type run7 to go on." in said and "price is SIMULATED" not in said
+            await pilot.press("enter", *"run", "enter")
+            assert not answers
+            await pilot.press("7", "enter")
+        await until(pilot, lambda: answers == [True])
 
 
 async def test_errors_stand_at_their_field() -> None:

@@ -10,8 +10,9 @@ from rich.style import Style
 from cockpit.model import DeviceKey, Gpu, NodeName
 from cockpit.tui import cells
 from cockpit.tui.bars import bar, gpu_row, sparkline
-from cockpit.tui.cells import Cell, Tone, cell
-from cockpit.tui.lines import cell_segments, content, fit, padded
+from cockpit.tui.cells import Cell, Tone, cell, gauge
+from cockpit.tui.help import shown
+from cockpit.tui.lines import cell_segments, content, fit, padded, whole_pieces
 from cockpit.tui.travel import PANES
 from cockpit.tui.views import Column
 
@@ -101,6 +102,53 @@ def test_columns_give_way_in_order_and_take_the_spare_room() -> None:
     assert fit(columns, 60).gap == 2
     assert [one.key for _, one, _ in fit(columns, 24).columns] == ["a", "c"]
     assert [one.key for _, one, _ in fit(columns, 3).columns] == ["a"]
+
+
+def test_columns_are_as_wide_as_what_stands_in_them() -> None:
+    columns = (
+        Column("name", "NAME", 20, flex=1, most=40),
+        Column("word", "WORD", 10, drop=3),
+        Column("note", "NOTE", 9, flex=1, drop=2),
+        Column("bar", "BAR", 5, flex=1, most=30, drop=1, bar=True),
+    )
+
+    def widths(width: int, *needs: int) -> dict[str, int]:
+        return {one.key: size for _, one, size in fit(columns, width, needs).columns}
+
+    assert widths(40, 14, 2, 0, 5) == {"name": 14, "word": 4, "bar": 16}, "a blank column closes, the bar takes what is left"
+    assert widths(34, 22, 2, 0, 5)["name"] == 20 + 1, "a long name goes before space and before a wider bar"
+    assert list(widths(20, 14, 2, 6, 5)) == ["name"], "the least important give way first"
+    assert {one.key: size for _, one, size in fit(columns, 40, (2, 2, 0, 0), columns[0]).columns}["name"] >= len("NAME↑")
+
+
+def test_a_bar_is_as_wide_as_its_column() -> None:
+    drawn = cell_segments(gauge(0.5), 10, False, lambda tone: Style())
+    assert "".join(segment.text for segment in drawn) == "█████░░░░░"
+    assert "".join(segment.text for segment in cell_segments(gauge(None), 4, False, lambda tone: Style())) == "····"
+
+
+@pytest.mark.parametrize(("room", "said"), [(40, "12 % of 32 · idle $46.23/h · 3.4 kW"), (30, "12 % of 32 · idle $46.23/h"), (3, "")])
+def test_titles_drop_whole_pieces(room: int, said: str) -> None:
+    assert whole_pieces("12 % of 32 · idle $46.23/h · 3.4 kW", room) == said
+
+
+@pytest.mark.parametrize(
+    ("key", "pressed"),
+    [
+        ("left_square_bracket", "["),
+        ("ctrl+backslash", "^\\"),
+        ("ctrl+at", "^Space"),
+        ("shift+left", "shift+←"),
+        ("question_mark", "?"),
+        ("ctrl-d", "^d"),
+        ("slash", "/"),
+        ("G", "G"),
+        ("escape", "esc"),
+        ("pagedown", "PgDn"),
+    ],
+)
+def test_keys_are_told_as_people_press_them(key: str, pressed: str) -> None:
+    assert shown(key) == pressed
 
 
 @pytest.mark.parametrize("view", [kind() for kind in PANES], ids=lambda view: view.name)

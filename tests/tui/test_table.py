@@ -141,6 +141,14 @@ async def test_marks_are_the_targets(hand: Hand) -> None:
     assert hand.table.targets() == [hand.table.cursor]
 
 
+async def test_a_range_is_marked_from_the_last_mark_and_cleared(hand: Hand) -> None:
+    await hand.pilot.press("space", "j", "j", "ctrl+at")
+    assert hand.table.targets() == [PodKey("default", f"pod-{number}") for number in range(4)]
+    assert "◆ 4 marked" in shown(hand.app)[0]
+    await hand.pilot.press("ctrl+backslash")
+    assert hand.table.targets() == [hand.table.cursor]
+
+
 async def test_the_mouse_moves_opens_and_sorts(hand: Hand) -> None:
     await hand.pilot.click(VirtualTable, offset=(10, 5))
     assert hand.table.cursor == PodKey("default", "pod-3")

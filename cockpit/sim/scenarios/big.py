@@ -43,7 +43,7 @@ async def fill(big: Mapping[str, Any], cluster: Cluster) -> None:
     cluster.load("nodes", _nodes(hosts, pool))
     cluster.load("nodeclaims.karpenter.sh", _claims(hosts, pool))
     await asyncio.sleep(0)
-    crowd = Crowd(hosts, source)
+    crowd = Crowd(hosts, source, exporters=bool(big.get("exporters", True)))
     jobs = list(jobs_for(len(hosts) * 92 // 100, source))
     wanted = max(0, int(big["pods"]))
     cluster.load("pods", crowd.pods(jobs, wanted))

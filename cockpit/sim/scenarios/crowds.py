@@ -129,10 +129,11 @@ def unique_suffix(index: int) -> str:
 
 
 class Crowd:
-    """Pods for the nodes of the scenario."""
+    """Pods for the nodes of the scenario; without `exporters` no node has readings of its GPUs and EFA devices."""
 
-    def __init__(self, hosts: Sequence[dict[str, str]], source: random.Random) -> None:
+    def __init__(self, hosts: Sequence[dict[str, str]], source: random.Random, exporters: bool = True) -> None:
         self.hosts = hosts
+        self.daemons = [one for one in DAEMONS if exporters or one[0] not in PORTS]
         self.random = source
 
     def pods(self, jobs: Sequence[BigJob], count: int) -> Iterator[Loaded]:
@@ -152,7 +153,7 @@ class Crowd:
                     yield self._pod(template, f"{job.name}-{role}-{index}", TEAMS[0], next(places), mine, index=str(index))
 
     def _daemons(self) -> Iterator[Loaded]:
-        for name, namespace, labels, image, server in DAEMONS:
+        for name, namespace, labels, image, server in self.daemons:
             port = PORTS.get(name)
             container: Object = {"name": name, "image": image, "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}, **DAEMON_PARTS}
             container |= {"ports": [{"name": "metrics", "containerPort": port, "protocol": "TCP"}]} if port else {}
