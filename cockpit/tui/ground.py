@@ -38,6 +38,7 @@ class Ground(App[int]):
     options: Any
     scene: Scene
     place: Place
+    _where = ""
     desk: Desk
     detail: Detail
     prompt: Prompt
@@ -107,6 +108,7 @@ class Ground(App[int]):
     def tell(self) -> None:
         """The context, caution and key lines; each is repainted only when its text differs."""
         self.place = self._place()
+        self._name_place()
         context, caution, keys = self.around
         context.put(status.context_parts(self.place, self.scene))
         faults = [fault for name in ("cluster", "jobs", "nodepools", "efa") for fault in self.panes[name].order.faults.values()]
@@ -144,7 +146,12 @@ class Ground(App[int]):
         screen.set_class(self.zoomed and not small and self.active == "gpus", "-heat")
         for name, pane in self.panes.items():
             pane.set_class(name == self.active, "-active")
-            where = f"{self.place.cluster or 'no cluster'} · ns {self.namespace or 'all'}" if small else ""
-            if (pane.border_subtitle or "") != where:
-                pane.border_subtitle = content([(where, Tone.MUTED)]).markup
         self.tell()
+
+    def _name_place(self) -> None:
+        """Where the context line has no room for it, the panes' lower border says which cluster this is."""
+        where = f"{self.place.cluster or 'no cluster'} · ns {self.namespace or 'all'}" if self.place.tabs else ""
+        if where != self._where:
+            self._where = where
+            for pane in self.panes.values():
+                pane.border_subtitle = content([(where, Tone.MUTED)]).markup if where else ""

@@ -73,6 +73,7 @@ async def test_small_terminals_show_one_pane_with_tabs() -> None:
         await opened(pilot)
         assert "▸1 Cluster" in shown(app)[0]
         assert "3 Jobs ──" not in text_of(app)
+        await until(pilot, lambda: "training-on-eks · ns all" in text_of(app))
         await pilot.press("3")
         await until(pilot, lambda: "3 Jobs ──" in text_of(app) and "1 Cluster ──" not in text_of(app))
         assert "▸3 Jobs" in shown(app)[0]
