@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from cockpit.model import Node, NodeName
+from cockpit.sources.listings import Listing
 from cockpit.sources.raw import Meta, Quantities, RawCondition, condition, count, intern, quantity, seconds
-from cockpit.sources.reflect import Listing, Reflector
+from cockpit.sources.reflect import Reflector
 
 GPU, EFA = "nvidia.com/gpu", "vpc.amazonaws.com/efa"
 TOPOLOGY = tuple(f"topology.k8s.aws/network-node-layer-{layer}" for layer in (1, 2, 3))

@@ -43,7 +43,7 @@ class Desk:
         settled = await self._settle(action, values)
         if settled is None:
             return
-        params, plan = settled
+        params, plan = settled[0], settled[1].on(self.app.session.kube.simulated if self.app.session is not None else None)
         if plan.already and not plan.changes:
             self.app.say(plan.already)
             return

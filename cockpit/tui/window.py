@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
@@ -12,11 +13,12 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from cockpit.inert import inert
 from cockpit.store import Changes
 from cockpit.tui.cells import Cell, Part, Tone
-from cockpit.tui.lines import MARGIN, Fitted, content, fit, header_segments, measured, padded, row_segments, whole_pieces
+from cockpit.tui.lines import CELL_LIMIT, MARGIN, Fitted, content, fit, header_segments, measured, padded, row_segments, whole_pieces
 from cockpit.tui.ordering import Order
-from cockpit.tui.views import Scene, View, note, stale, trouble
+from cockpit.tui.views import Scene, View, limits, note, stale, trouble
 
 SIZE_SECONDS = 0.5
 TITLE_ENDS = 6
@@ -87,9 +89,10 @@ class RowWindow(ScrollView, can_focus=True):
         self.settle(scene)
 
     @property
-    def _trust(self) -> tuple[bool, ...]:
+    def _trust(self) -> tuple[Any, ...]:
         """What may be believed; when that changes, unknowns may have become known in any row."""
-        return (self.scene.connected, *(self.scene.snapshot.believed(source) for source in self.view.sources))
+        picture = self.scene.snapshot
+        return (self.scene.connected, *((picture.believed(source), picture.limits(source)) for source in self.view.sources))
 
     def settle(self, scene: Scene, ticking: bool = False) -> None:
         """Sort, size and title, each only when due; with `ticking` the visible rows are looked at for the passing of time."""
@@ -285,13 +288,18 @@ class RowWindow(ScrollView, can_focus=True):
         if self.order.rows and not self.order.keys:
             why = f'match "{self.order.query}" — esc clears' if self.order.query else "are faulty — ctrl+z shows all"
             return [(f"no {self.view.noun}s {why}", Tone.MUTED)]
-        return [part for part in note(self.view, self.scene, self.order.rows) if part[0]]
+        width = max(20, self.scrollable_size.width - 3)
+        told = note(self.view, self.scene, self.order.rows)
+        return [(piece, tone) for text, tone in told for piece in wrap(inert(text, CELL_LIMIT), width)]
 
     def _title_now(self) -> list[Part]:
         parts: list[Part] = [(f"{self.number} " if self.number else "", Tone.INFO), (self.view.title, Tone.STRONG)]
         wrong = trouble(self.view, self.scene)
         if wrong and self.order.rows:
             parts.append((f" ▲ {wrong}", Tone.WARN))
+        taken = TITLE_ENDS + 3 + sum(cell_len(text) for text, _ in parts)
+        if limited := whole_pieces(limits(self.view, self.scene), self.outer_size.width - taken):
+            parts.append((f" ○ {limited}", Tone.INFO))
         if self.order.filtered:
             word = f"/{self.order.query}" if self.order.query else "faults only"
             parts += [(" ── ", Tone.TRACK), (f"{word} {len(self.order.keys):,} of {self.order.rows:,}", Tone.INFO)]

@@ -108,6 +108,7 @@ async def test_a_form_plans_while_typing_and_spending_needs_the_name() -> None:
     app = make_app()
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
+        app.fakes[0].kube.simulated = False  # type: ignore[attr-defined]
         await pilot.press("l")
         await until(pilot, lambda: isinstance(app.screen, FormScreen) and "missing --name" in text_of(app))
         await pilot.press(*"run7")
