@@ -53,10 +53,7 @@ class World:
         return self.clients.kube.namespace if self.clients.kube else ""
 
     def fill(self, needs: tuple[str, ...], can_lack: tuple[str, ...] = ()) -> None:
-        """Read these sources once, those that read what others have found after them; the first failure is raised.
-
-        One of `can_lack` that may not be read is no failure.
-        """
+        """Read these once, those that read what others found after them; raises the first failure but of `can_lack` that may not be read."""
         for part in ([name for name in needs if name not in SECOND], [name for name in needs if name in SECOND]):
             if self.session is not None and part:
                 self.session.fill(part, can_lack)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from actions.core import Action, Change, Plan, Result, Risk, parse
+from actions.core import Action, Change, Plan, Result, Risk, params_of, parse
 from actions.core.apply import ApplyFailed, apply
 from cockpit.errors import CockpitError
 from cockpit.tui.confirm import ConfirmScreen
@@ -53,14 +53,21 @@ class Desk:
 
     async def _settle(self, action: Action, values: dict[str, str]) -> tuple[Any, Plan] | None:
         """Parameters and plan: straight from the row when it gives all that is required, else by the form."""
+        given = {**self._here(action), **values}
         if values and not self.app.verbs.missing(action, values) and action.plan is not None:
             try:
-                params = parse(action.params, values)
+                params = parse(action.params, given)
                 return params, action.plan(self.app.scene.snapshot, params)
             except CockpitError as error:
                 self.app.complain(error)
                 return None
-        return await self.app.push_screen_wait(FormScreen(action, self.app.scene.snapshot, values))
+        return await self.app.push_screen_wait(FormScreen(action, self.app.scene.snapshot, given))
+
+    def _here(self, action: Action) -> dict[str, str]:
+        """The namespace a change goes to unless another is named: the one looked at, else the context's."""
+        space = self.app.namespace or (self.app.session.kube.namespace if self.app.session is not None else "")
+        asks = action.risk is not Risk.READ and any(one.name == "namespace" for one in params_of(action.params))
+        return {"namespace": space} if asks and space else {}
 
     async def _apply(self, action: Action, params: Any, plan: Plan) -> None:
         session = self.app.session

@@ -146,6 +146,18 @@ async def test_spending_says_what_is_spent(simulated: bool) -> None:
         await until(pilot, lambda: answers == [True])
 
 
+async def test_a_change_goes_to_the_namespace_that_is_looked_at() -> None:
+    app = make_app(namespace="research")
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        app.go("halt job=bert-base")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "delete pytorchjob/bert-base -n research" in text_of(app))
+        await pilot.press("escape")
+        app.namespace = None
+        app.go("halt job=t5-large")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "delete pytorchjob/t5-large -n default" in text_of(app))
+
+
 async def test_errors_stand_at_their_field() -> None:
     app = make_app()
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
