@@ -70,6 +70,7 @@ ACTION = Action(
     title="Jobs",
     params=Params,
     needs=("jobs", "pods", "nodeclaims", "queues", "events", "progress"),
+    can_lack=("pods", "nodeclaims", "queues", "events", "progress"),
     records=records,
     columns=(
         Column("namespace", "NAMESPACE"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actions.core import Action, Clients, Outcome, Plan, Risk, param
@@ -22,6 +23,7 @@ NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 LONGEST_NAME = 50
 """So that `<job>-node-0-9999`, the hostname of a pod, stays within 63."""
 KINDS = {"PyTorchJob": "pytorchjobs.kubeflow.org", "TrainJob": "trainjobs.trainer.kubeflow.org"}
+LOCAL_QUEUES = "localqueues.kueue.x-k8s.io"
 STRATEGIES = ("ddp",)
 MODELS = ("tiny", "small", "125m", "1b", "3b", "8b")
 
@@ -68,10 +70,10 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
     _check(snapshot, params)
     size = sized(snapshot, _wants(snapshot, params), params.nproc, params.efa)
     params = dataclasses.replace(params, gpus=size.want.gpus, efa=size.efa)
-    dollars, invented = dollars_per_hour(snapshot, size.want, size.places) if size.want.gpus else (None, False)
+    dollars, invented = dollars_per_hour(snapshot, size.want, size.places) if size.want.gpus and size.whole else (None, False)
     return Plan(
         changes(_spec(params, size), kind, served, runtime),
-        warnings=size.warnings,
+        warnings=(*size.warnings, *_unchecked(snapshot, params, size)),
         notes=(_headline(params, size), size.where(), _price(dollars, invented or size.simulated, size)),
         dollars_per_hour=dollars,
         simulated=size.simulated,
@@ -126,19 +128,35 @@ def _check(snapshot: Snapshot, params: Params) -> None:
         near = max(1, params.global_batch // ranks) * ranks
         raise BadInput(f"--global-batch {params.global_batch} over {ranks} ranks leaves {params.global_batch % ranks} over", f"{near} divides")
     queues = {key.name for key in snapshot.queues if key.namespace == params.namespace}
-    if params.queue and snapshot.believed("queues") and params.queue not in queues:
+    if params.queue and snapshot.sees("queues", params.namespace, LOCAL_QUEUES) and params.queue not in queues:
         raise BadInput(f"no LocalQueue {params.queue!r} in {params.namespace}", closest(params.queue, queues, "queues"))
     if params.nodepool and snapshot.believed("nodepools") and params.nodepool not in snapshot.nodepools:
         raise BadInput(f"no NodePool {params.nodepool!r}", closest(params.nodepool, snapshot.nodepools, "NodePools"))
 
 
 def _wants(snapshot: Snapshot, params: Params) -> Want:
-    """The GPUs asked for; by default one a rank where the cluster has GPUs or a NodePool that can bring some."""
+    """The GPUs asked for; by default one a rank where the cluster has GPUs, a NodePool can bring some, or nodes may not be listed."""
     gpus = params.gpus
     if gpus is None:
-        has_gpus = bool(gpu_nodes(snapshot)) or any(types_of(pool, instance_types()) for pool in snapshot.nodepools.values())
+        has_gpus = (
+            snapshot.forbidden("nodes") or bool(gpu_nodes(snapshot)) or any(types_of(pool, instance_types()) for pool in snapshot.nodepools.values())
+        )
         gpus = params.nproc if has_gpus else 0
     return Want(params.nodes, gpus, params.instance_type, params.nodepool, params.capacity_type, params.zone, waits=bool(params.queue))
+
+
+def _unchecked(snapshot: Snapshot, params: Params, size: Size) -> Iterator[str]:
+    """What could not be looked at, and so is not promised."""
+    if size.want.gpus and snapshot.forbidden("nodes"):
+        yield f"nodes may not be listed: whether {counted(size.want.total, 'GPU')} can be had is not checked; --gpus 0 trains on CPUs"
+    if size.want.gpus and snapshot.forbidden("nodepools"):
+        yield "NodePools may not be listed: what Karpenter may add is not checked"
+    if size.want.gpus and len(snapshot.nodes) and (snapshot.forbidden("pods") or snapshot.limits("pods")):
+        yield "pods of other namespaces are not seen: the nodes may be fuller than they look from here"
+    if params.queue and not snapshot.sees("queues", params.namespace, LOCAL_QUEUES):
+        yield f"LocalQueues of {params.namespace} may not be listed: whether {params.queue} is there is not checked"
+    if snapshot.forbidden("jobs") or (snapshot.limits("jobs") and not snapshot.sees("jobs", params.namespace, KINDS[params.kind])):
+        yield f"{params.kind}s of {params.namespace} may not be listed: whether the name is free is not checked"
 
 
 def _spec(params: Params, size: Size) -> Spec:
@@ -215,6 +233,7 @@ ACTION = Action(
     risk=Risk.SPEND,
     panes=("cluster", "nodepools", "jobs", "gpus", "efa"),
     needs=("served", "nodes", "pods", "jobs", "nodepools", "queues", "prices"),
+    can_lack=("nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "progress"),
     plan=plan,
     disabled=disabled,
     follow=follow,

@@ -157,6 +157,7 @@ ACTION = Action(
     params=Params,
     panes=("jobs",),
     needs=("jobs", "pods"),
+    can_lack=("jobs",),
     records=records,
     streams=True,
     line=line,

@@ -87,6 +87,7 @@ ACTION = Action(
     title="NodePools",
     params=Params,
     needs=("nodepools", "nodeclaims", "nodes", "prices"),
+    can_lack=("nodeclaims", "nodes"),
     records=records,
     columns=(
         Column("name", "POOL"),

@@ -88,6 +88,7 @@ ACTION = Action(
     params=Params,
     needs=("nodes",),
     more_needs=more_needs,
+    can_lack=("pods", "prices"),
     records=records,
     columns=(
         Column("name", "NODE"),

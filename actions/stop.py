@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from actions.core import Action, Change, Outcome, Plan, Risk, Target, param
 from actions.core.following import SOURCES, until_gone
 from actions.core.lookups import job_hint, jobs_named, one_job
+from cockpit.errors import Forbidden
 from cockpit.model import Job
 from cockpit.snapshot import OCCUPYING_PHASES, Snapshot
 
@@ -26,12 +27,22 @@ class Params:
 def plan(snapshot: Snapshot, params: Params) -> Plan:
     """Delete the job and what launch made beside it; a job that is not there is stopped already."""
     if not jobs_named(snapshot, params.job, params.namespace, params.kind):
+        _look(snapshot, params)
         hint = job_hint(snapshot, params.job, params.namespace)
         said = (f"no job {params.job} in {params.namespace}; {hint}",) if hint.startswith("did you mean") else ()
         return Plan(already=f"{params.job} already gone", warnings=said)
     job = one_job(snapshot, params.job, params.namespace, params.kind)
     settled = dataclasses.replace(params, kind=job.key.kind)
     return Plan(_changes(job), notes=(_dies(snapshot, job),), confirm=job.key.name, params=settled)
+
+
+def _look(snapshot: Snapshot, params: Params) -> None:
+    """Forbidden when a job that is not seen may be there all the same."""
+    kinds = [params.kind] if params.kind else list(SERVED)
+    seen = all(snapshot.sees("jobs", params.namespace, f"{SERVED[kind][2]}.{SERVED[kind][0]}") for kind in kinds)
+    if snapshot.limits("jobs") and not seen:
+        hint = f"name its namespace with -n {params.namespace}, its kind with --kind, or ask for a role that may list it"
+        raise Forbidden(f"whether {params.job} is in {params.namespace} cannot be seen: {snapshot.limits('jobs')}", hint)
 
 
 def _changes(job: Job) -> tuple[Change, ...]:
@@ -78,6 +89,7 @@ ACTION = Action(
     risk=Risk.DESTROY,
     panes=("jobs",),
     needs=("jobs", "pods", "queues"),
+    can_lack=("pods", "nodes", "nodeclaims", "queues", "events", "progress"),
     plan=plan,
     fills={"job": "job"},
     disabled=disabled,

@@ -52,11 +52,11 @@ class World:
         """The context's namespace."""
         return self.clients.kube.namespace if self.clients.kube else ""
 
-    def fill(self, needs: tuple[str, ...]) -> None:
-        """Read these sources once, those that read what others have found after them; the first failure is raised."""
+    def fill(self, needs: tuple[str, ...], can_lack: tuple[str, ...] = ()) -> None:
+        """Read these once, those that read what others found after them; raises the first failure but of `can_lack` that may not be read."""
         for part in ([name for name in needs if name not in SECOND], [name for name in needs if name in SECOND]):
             if self.session is not None and part:
-                self.session.fill(part)
+                self.session.fill(part, can_lack)
 
     def snapshot(self) -> Snapshot:
         """The picture of now."""
@@ -130,12 +130,15 @@ def _view(call: Call) -> None:
 def _read(call: Call) -> None:
     needs = call.action.needs_of(call.params)
     with suppress(NotServed):
-        call.world.fill(needs)
+        call.world.fill(needs, call.action.can_lack)
     picture = call.world.snapshot()
     for source in needs:
-        if picture.absent(source):
+        limits = picture.limits(source)
+        if picture.absent(source) or picture.forbidden(source):
             error = picture.health[source].error
             _warn(call, f"{source}: {error.message if error else 'not served by this cluster'}")
+        elif limits:
+            _warn(call, f"{source}: {limits}")
 
 
 def _warn(call: Call, text: str) -> None:
@@ -193,13 +196,13 @@ def _show(call: Call, record: Mapping[str, Any]) -> None:
 
 def _change(call: Call) -> None:
     """Plan, confirm, apply, wait."""
-    call.world.fill(call.action.needs_of(call.params))
+    call.world.fill(call.action.needs_of(call.params), call.action.can_lack)
     picture = call.world.snapshot()
     reason = call.action.disabled(picture, call.params)
     if reason:
         raise Disabled(f"{call.action.name}: {reason}")
     assert call.action.plan is not None
-    plan = call.action.plan(picture, call.params)
+    plan = call.action.plan(picture, call.params).on(call.world.simulated)
     _preview(call, plan)
     if plan.already:
         call.result.result = {"already": plan.already}
@@ -278,7 +281,7 @@ def _last_look(call: Call, action: Action, params: Any, outcome: Outcome) -> Out
     """Read everything once more when it is over, so that the result holds the last step and not the last one that was seen go by."""
     assert action.follow is not None
     try:
-        call.world.fill(action.follow_needs)
+        call.world.fill(action.follow_needs, action.can_lack)
     except CockpitError as error:
         _warn(call, f"the result may lack the last steps: {error.message}")
         return outcome

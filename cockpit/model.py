@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NewType
 
-from cockpit.errors import CockpitError
+from cockpit.errors import CockpitError, Forbidden
 
 NodeName = NewType("NodeName", str)
 PoolName = NewType("PoolName", str)
@@ -392,13 +392,29 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A source's state: `since` is when it last heard from the outside (epoch seconds), `error` why it is stale, down or absent."""
+    """A source's state: `since` is when it last heard from the outside (epoch seconds), `error` why it is stale, down or absent.
+
+    `scope` is the only namespace that may be listed (empty: all of them), `unread` the resources of the source that may not be listed at all.
+    """
 
     state: State = State.STARTING
     since: float | None = None
     error: CockpitError | None = None
+    scope: str = ""
+    unread: tuple[str, ...] = ()
 
     @property
     def believed(self) -> bool:
-        """True when the rows of this source are complete and fresh."""
+        """True when the rows of this source are fresh and complete within its scope."""
         return self.state is State.LIVE
+
+    @property
+    def forbidden(self) -> bool:
+        """True when nothing of the source may be listed."""
+        return self.state is State.DOWN and isinstance(self.error, Forbidden)
+
+    def limits(self) -> str:
+        """What is not seen and why, in words; empty when all is."""
+        scope = f"only namespace {self.scope}: listing all is forbidden" if self.scope else ""
+        unread = f"{', '.join(self.unread)} may not be listed" if self.unread else ""
+        return "; ".join(filter(None, (scope, unread)))

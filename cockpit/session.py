@@ -52,17 +52,17 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def fill(self, needs: Iterable[str]) -> None:
+    def fill(self, needs: Iterable[str], can_lack: Iterable[str] = ()) -> None:
         """Read each of these sources once, side by side.
 
         Raises the error of the first, in the order given, that could not be read. A source whose resources are not served is no error
-        while another of them could be read: its health says so.
+        while another of them could be read, nor is one of `can_lack` that may not be read: its health says so.
         """
         sources = [_load(name) for name in dict.fromkeys(needs)]
         self.store.expect(*(source.name for source in sources))
         for later in (False, True):
             self._list_all([source for source in sources if (source.name in READ_THE_STORE) is later])
-        error = self._failure([source.name for source in sources])
+        error = self._failure([source.name for source in sources], frozenset(can_lack))
         if error is not None:
             raise error
 
@@ -87,9 +87,9 @@ class Session:
                 self.store.apply(Failed(source.name, stumbled(source.name, problem)))
                 self._stop.wait(RESTART_SECONDS)
 
-    def _failure(self, names: list[str]) -> CockpitError | None:
+    def _failure(self, names: list[str], can_lack: frozenset[str]) -> CockpitError | None:
         health = self.store.snapshot().health
-        states = [health[name] for name in names]
+        states = [health[name] for name in names if not (name in can_lack and health[name].forbidden)]
         broken = next((one.error for one in states if one.state in (State.DOWN, State.STALE) and one.error), None)
         if broken is not None or not states:
             return broken

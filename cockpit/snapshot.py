@@ -80,6 +80,23 @@ class Snapshot:
         health = self.health.get(source)
         return health is not None and health.believed
 
+    def sees(self, source: str, namespace: str = "", resource: str = "") -> bool:
+        """True when the rows of that source are all there are: in one namespace or (empty) the cluster, of one resource or (empty) of all."""
+        health = self.health.get(source)
+        if health is None or not health.believed or health.scope not in ("", namespace):
+            return False
+        return resource not in health.unread if resource else not health.unread
+
+    def forbidden(self, source: str) -> bool:
+        """True when nothing that source reads may be listed."""
+        health = self.health.get(source)
+        return health is not None and health.forbidden
+
+    def limits(self, source: str) -> str:
+        """What that source may not see, in words; empty when it sees all."""
+        health = self.health.get(source)
+        return health.limits() if health is not None else ""
+
     def absent(self, source: str) -> bool:
         """True when the cluster does not serve what that source reads."""
         health = self.health.get(source)
@@ -92,8 +109,8 @@ class Snapshot:
         return [pod for key in self.pods_by_node.get(node, ()) if (pod := self.pods.get(key))]
 
     def gpus_used(self, node: str) -> int | None:
-        """GPUs requested by the pods on a node that are not over; None while pods are not known."""
-        if not self.believed("pods") and not len(self.pods):
+        """GPUs requested by the pods on a node that are not over; None while pods are not known, or those of other namespaces are not seen."""
+        if (not self.believed("pods") and not len(self.pods)) or self.limits("pods"):
             return None
         return sum(pod.gpus for pod in self.pods_on(node) if pod.phase in OCCUPYING_PHASES)
 
@@ -166,6 +183,8 @@ class Snapshot:
                 continue
             price = self.price_of(node)
             if price is None or price.dollars_per_hour is None:
+                return None
+            if not pod.gpus and self.limits("pods"):
                 return None
             share = pod.gpus / node.gpu_allocatable if node.gpu_allocatable and pod.gpus else 1.0 / max(1, len(self.pods_on(node.name)))
             total += price.dollars_per_hour * min(1.0, share)

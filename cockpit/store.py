@@ -65,12 +65,17 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """A list is complete: rows of `kind` for which `within` holds (None: all) and whose key is not among `keys` are gone (None keeps all)."""
+    """A list is complete: rows of `kind` for which `within` holds (None: all) and whose key is not among `keys` are gone (None keeps all).
+
+    `scope` and `unread` say what may not be listed, as in Health.
+    """
 
     source: str
     kind: str = ""
     keys: frozenset[Any] | None = None
     within: Callable[[Any], bool] | None = None
+    scope: str = ""
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ class Store:
             if fact.keys is not None:
                 within = fact.within or (lambda key: True)
                 self._delete(fact.kind, [key for key in self._tables[fact.kind].known() if key not in fact.keys and within(key)])
-            self._set_health(fact.source, Health(State.LIVE, self._clock()))
+            self._set_health(fact.source, Health(State.LIVE, self._clock(), None, fact.scope, fact.unread))
         else:
             self._fail(fact.source, fact.error)
 
@@ -193,9 +198,9 @@ class Store:
             index.drop(entry)
 
     def _heard(self, source: str) -> None:
-        health = self._health.get(source)
-        state = health.state if health is not None and health.state is State.LIVE else State.STARTING
-        self._set_health(source, Health(state, self._clock()))
+        health = self._health.get(source, Health())
+        state = State.LIVE if health.state is State.LIVE else State.STARTING
+        self._set_health(source, Health(state, self._clock(), None, health.scope, health.unread))
 
     def _fail(self, source: str, error: CockpitError) -> None:
         health = self._health.get(source, Health())
@@ -205,7 +210,7 @@ class Store:
             state = State.STALE
         else:
             state = State.DOWN
-        self._set_health(source, Health(state, health.since, error))
+        self._set_health(source, Health(state, health.since, error, health.scope, health.unread))
 
     def _set_health(self, source: str, health: Health) -> None:
         if self._health.get(source) != health:

@@ -134,6 +134,10 @@ class Plan:
     already: str = ""
     params: Any = None
 
+    def on(self, simulated: bool | None) -> Plan:
+        """The plan on a cluster that says of itself that it is SIMULATED: what it spends is invented there."""
+        return dataclasses.replace(self, simulated=True, confirm="") if simulated and not self.simulated else self
+
     def lines(self) -> list[str]:
         """The preview: notes, changes, warnings."""
         return [*self.notes, *(change.summary for change in self.changes), *(f"warning: {text}" for text in self.warnings)]
@@ -202,9 +206,9 @@ class Action:
     """A verb. Exactly one of `plan` (changes) and `records` (a view or a stream) is set.
 
     `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
-    action. `disabled` gives the reason why it does not apply now. `fills` maps the row under the cursor to parameters: (row kind, parameter).
-    `follow` says how a wait stands, `explain` why it ended badly. `line` writes one record of a stream for a person. `front` names what the action
-    needs besides a cluster ("kube" | "shell" | "kube-if-any").
+    action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row
+    under the cursor to parameters: (row kind, parameter). `follow` says how a wait stands, `explain` why it ended badly. `line` writes one record
+    of a stream for a person. `front` names what the action needs besides a cluster ("kube" | "shell" | "kube-if-any").
     """
 
     name: str
@@ -215,6 +219,7 @@ class Action:
     panes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     more_needs: Callable[[Any], tuple[str, ...]] = _no_more
+    can_lack: tuple[str, ...] = ()
     front: tuple[str, ...] = ("kube",)
     plan: Callable[[Snapshot, Any], Plan] | None = None
     records: Callable[[Clients, Snapshot, Any, threading.Event], Iterable[Mapping[str, Any]]] | None = None

@@ -40,10 +40,17 @@ class Size:
         gpus = {"nvidia.com/gpu": str(self.want.gpus)} if self.want.gpus else {}
         return found | gpus | ({"vpc.amazonaws.com/efa": str(self.efa)} if self.efa else {})
 
+    @property
+    def whole(self) -> bool:
+        """True when a place is known for every pod."""
+        return sum(pods for _, pods in self.places) >= self.want.pods
+
     def where(self) -> str:
         """Where the pods go, in words."""
         if not self.want.gpus:
             return "runs on CPUs, wherever the scheduler finds room"
+        if not self.whole:
+            return f"where {self.want.pods - sum(pods for _, pods in self.places)} of {self.want.pods} pods find room cannot be seen from here"
         now = [f"{room.name} ({pods})" for room, pods in self.places if not room.new]
         later = [_added(room, pods, self.want) for room, pods in self.places if room.new]
         said = [f"fits now on {', '.join(now)}"] if now else []
@@ -61,7 +68,7 @@ def gibibytes(amount: int) -> str:
 
 
 def sized(snapshot: Snapshot, want: Want, nproc: int, efa: int | None, types: Mapping[str, InstanceType] | None = None) -> Size:
-    """The size of a job's pods; Refused with the arithmetic when the pods cannot all be had."""
+    """The size of a job's pods; Refused with the arithmetic when the pods cannot all be had, as far as nodes and NodePools may be listed."""
     types = instance_types() if types is None else types
     simulated = bool(len(snapshot.nodes)) and all(node.simulated for node in snapshot.nodes.values())
     if not want.gpus:
@@ -71,9 +78,9 @@ def sized(snapshot: Snapshot, want: Want, nproc: int, efa: int | None, types: Ma
         raise BadInput(f"{nproc} ranks cannot share {want.gpus} GPUs: each takes one", f"--nproc {want.gpus}, or --gpus {nproc}")
     rooms = [*on_nodes(snapshot, want), *on_pools(snapshot, want, types)]
     places = placed(want, rooms)
-    if sum(pods for _, pods in places) < want.pods:
+    if sum(pods for _, pods in places) < want.pods and not (snapshot.forbidden("nodes") or snapshot.forbidden("nodepools")):
         raise Refused("; ".join(filter(None, (_too_much(want, rooms), left_out(snapshot, want)))), _what_fits(want, places))
-    shares = [_share(snapshot, room, pods, want, types) for room, pods in places]
+    shares = [_share(snapshot, room, pods, want, types) for room, pods in places] or [(CPU_PER_GPU * want.gpus, MEMORY_PER_GPU_BYTES * want.gpus)]
     cpu, memory = min(share[0] for share in shares), min(share[1] for share in shares)
     devices, warnings = _devices(snapshot, places, want, efa, types)
     return Size(want, tuple(places), cpu, memory, devices, _shm(nproc, memory), 1, simulated, warnings)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from cockpit.model import Event, PodKey
+from cockpit.sources.listings import Listing
 from cockpit.sources.raw import Meta, intern, seconds
-from cockpit.sources.reflect import Listing, Reflector
+from cockpit.sources.reflect import Reflector
 
 KEPT = 20_000
 MESSAGE_CHARS = 4000
@@ -63,7 +64,7 @@ def to_event(raw: RawEvent) -> Event:
 
 
 def source() -> Reflector:
-    """Every event of the cluster."""
+    """Every event of the cluster, or of the one namespace that may be listed."""
     return Reflector(
         "events",
         Listing(
@@ -75,5 +76,6 @@ def source() -> Reflector:
             lambda key: False,
             keep=KEPT,
             age=lambda row: row.at or 0.0,
+            namespaced=True,
         ),
     )

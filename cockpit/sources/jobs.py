@@ -11,9 +11,10 @@ import msgspec
 
 from cockpit.model import Condition, Job, JobKey
 from cockpit.sources.jobtemplates import RawPodTemplate, Shape, shape_in, shape_of
+from cockpit.sources.listings import Listing
 from cockpit.sources.pods import RawResources
 from cockpit.sources.raw import Meta, RawCondition, conditions, count, intern, seconds
-from cockpit.sources.reflect import Listing, Reflector
+from cockpit.sources.reflect import Reflector
 
 QUEUE_NAME, STRATEGY, STEPS = "kueue.x-k8s.io/queue-name", "cockpit.dev/strategy", "cockpit.dev/steps"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -242,7 +243,7 @@ class TrainJobs:
 
 
 def source() -> Reflector:
-    """Every PyTorchJob and TrainJob of the cluster, as far as it serves them."""
+    """Every PyTorchJob and TrainJob of the cluster, or of the one namespace that may be listed, as far as it serves them."""
     trains = TrainJobs()
 
     def keys(kind: str) -> Any:
@@ -251,11 +252,14 @@ def source() -> Reflector:
     def of(kind: str) -> Any:
         return lambda key: key.kind == kind
 
+    pytorchjobs, trainjobs, jobsets = (
+        "/apis/kubeflow.org/v1/pytorchjobs",
+        "/apis/trainer.kubeflow.org/v1alpha1/trainjobs",
+        "/apis/jobset.x-k8s.io/v1alpha2/jobsets",
+    )
     return Reflector(
         "jobs",
-        Listing("jobs", ("/apis/kubeflow.org/v1/pytorchjobs",), RawPyTorchJob, to_pytorchjob, keys("PyTorchJob"), of("PyTorchJob")),
-        Listing(
-            "jobs", ("/apis/trainer.kubeflow.org/v1alpha1/trainjobs",), RawTrainJob, trains.job, keys("TrainJob"), of("TrainJob"), on_gone=trains.gone
-        ),
-        Listing("jobs", ("/apis/jobset.x-k8s.io/v1alpha2/jobsets",), RawJobSet, trains.jobset, lambda namespace, name: None, lambda key: False),
+        Listing("jobs", (pytorchjobs,), RawPyTorchJob, to_pytorchjob, keys("PyTorchJob"), of("PyTorchJob"), namespaced=True),
+        Listing("jobs", (trainjobs,), RawTrainJob, trains.job, keys("TrainJob"), of("TrainJob"), on_gone=trains.gone, namespaced=True),
+        Listing("jobs", (jobsets,), RawJobSet, trains.jobset, lambda namespace, name: None, lambda key: False, namespaced=True),
     )

@@ -7,10 +7,11 @@ import re
 import msgspec
 
 from cockpit.model import ClaimName, Condition, NodeClaim, NodeName
+from cockpit.sources.listings import Listing
 from cockpit.sources.nodepools import CAPACITY_TYPE, TYPE, ZONE, RawRequirement, allowed
 from cockpit.sources.nodes import GPU
 from cockpit.sources.raw import Meta, Quantities, RawCondition, conditions, count, seconds
-from cockpit.sources.reflect import Listing, Reflector
+from cockpit.sources.reflect import Reflector
 
 STEPS = ("Launched", "Registered", "Initialized")
 NO_NEWS = frozenset({"", "AwaitingReconciliation", "NodeNotFound", *STEPS})

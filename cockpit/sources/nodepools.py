@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import msgspec
 
 from cockpit.model import NodePool, PoolName
+from cockpit.sources.listings import Listing
 from cockpit.sources.nodes import RawTaint, taint
 from cockpit.sources.raw import Meta, Quantities, RawCondition, conditions, quantity, seconds
-from cockpit.sources.reflect import Listing, Reflector
+from cockpit.sources.reflect import Reflector
 
 TYPE, FAMILY = "node.kubernetes.io/instance-type", "karpenter.k8s.aws/instance-family"
 CATEGORY, SIZE = "karpenter.k8s.aws/instance-category", "karpenter.k8s.aws/instance-size"

@@ -7,8 +7,9 @@ from functools import lru_cache
 import msgspec
 
 from cockpit.model import Node, NodeName
+from cockpit.sources.listings import Listing
 from cockpit.sources.raw import Quantities, RawCondition, condition, count, intern, quantity, seconds
-from cockpit.sources.reflect import Listing, Reflector
+from cockpit.sources.reflect import Reflector
 
 GPU, EFA = "nvidia.com/gpu", "vpc.amazonaws.com/efa"
 HEALTHY_WHEN_TRUE = ("Ready", "Healthy", "Available", "IsVoter")

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from cockpit.model import JobKey, NodeName, Pod, PodKey
+from cockpit.sources.listings import Listing
 from cockpit.sources.nodes import EFA, GPU
 from cockpit.sources.podstates import RawContainerStatus, RawPodStatus, reason_of, state_of
 from cockpit.sources.raw import Meta, Quantities, count, intern, quantity, seconds
-from cockpit.sources.reflect import Listing, Reflector
+from cockpit.sources.reflect import Reflector
 
 PYTORCH_JOB, JOBSET = "training.kubeflow.org/job-name", "jobset.sigs.k8s.io/jobset-name"
 OPERATORS = {"": "PyTorchJob", "pytorchjob-controller": "PyTorchJob"}
@@ -143,5 +144,5 @@ def _exit_code(statuses: Iterable[RawContainerStatus | None] | None) -> int | No
 
 
 def source() -> Reflector:
-    """Every pod of the cluster."""
-    return Reflector("pods", Listing("pods", ("/api/v1/pods",), RawPod, to_pod, PodKey))
+    """Every pod of the cluster, or of the one namespace that may be listed."""
+    return Reflector("pods", Listing("pods", ("/api/v1/pods",), RawPod, to_pod, PodKey, namespaced=True))

@@ -12,8 +12,9 @@ import msgspec
 
 from cockpit.errors import CockpitError
 from cockpit.model import PodKey, Queue, QueueKey, Quota, Workload
+from cockpit.sources.listings import Listing
 from cockpit.sources.raw import Meta, RawCondition, conditions, quantity
-from cockpit.sources.reflect import Listing, Reflector
+from cockpit.sources.reflect import Reflector
 from cockpit.store import Store, Upsert
 
 VERSIONS = ("v1beta2", "v1beta1")
@@ -138,8 +139,8 @@ class Queues:
         self._reflector = Reflector(
             self.name,
             Listing("queues", _paths("clusterqueues"), RawQueue, to_queue, QueueKey, lambda key: not key.namespace),
-            Listing("queues", _paths("localqueues"), RawQueue, to_queue, QueueKey, lambda key: bool(key.namespace)),
-            Listing("workloads", _paths("workloads"), RawWorkload, self._workload, PodKey, on_gone=self._gone),
+            Listing("queues", _paths("localqueues"), RawQueue, to_queue, QueueKey, lambda key: bool(key.namespace), namespaced=True),
+            Listing("workloads", _paths("workloads"), RawWorkload, self._workload, PodKey, on_gone=self._gone, namespaced=True),
         )
 
     def list(self, kube: Any, store: Store) -> None:

@@ -1,7 +1,8 @@
 """List, then watch: pages to rows, bookmarks, resuming, 410, back-off with jitter; every watching source is one of these.
 
 What a source says of its health follows from its listings: live when each is listed or not served, absent when none is served, and
-failed while one of them is.
+failed while one of them is. Where listing a namespaced kind in all namespaces is forbidden, the context's namespace is listed instead and
+the source is live within that scope; a kind that may not be listed at all leaves the source live without it, unless it is all there is.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import gc
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from cockpit.errors import ActionFailed, CockpitError, Forbidden, Gone, NotServed, Unreachable
 from cockpit.memory import give_back
+from cockpit.sources.listings import Listing, in_namespace
 from cockpit.sources.raw import Meta
 from cockpit.sources.voice import Voice
 from cockpit.store import Store
@@ -35,74 +35,12 @@ class _Object(msgspec.Struct):
     metadata: Meta | None = None
 
 
-class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str | None = None
-
-
-class _RawPage(msgspec.Struct):
-    metadata: _ListMeta | None = None
-    items: list[msgspec.Raw] | None = None
-
-
 class _Event(msgspec.Struct):
     type: str = ""
     object: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_event, _object, _raw_page = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Object), msgspec.json.Decoder(_RawPage)
-
-
-@dataclass
-class Listing:
-    """One collection of the API and what becomes of its objects.
-
-    `raw` is the msgspec Struct of one object (with `metadata`), `to_row` makes its row or None, `key` the row's key from namespace and name (None:
-    its rows are not deleted with it), `within` the keys of `kind` that this listing answers for. `paths` are tried in order until one is served.
-    Of rows that are kept, only the newest `keep` by `age` are (0: all).
-    """
-
-    kind: str
-    paths: tuple[str, ...]
-    raw: type
-    to_row: Callable[[Any], Any]
-    key: Callable[[str, str], Any]
-    within: Callable[[Any], bool] | None = None
-    params: Mapping[str, str] = field(default_factory=dict)
-    on_gone: Callable[[str, str], None] = lambda namespace, name: None
-    keep: int = 0
-    age: Callable[[Any], float] = lambda row: 0.0
-
-    def __post_init__(self) -> None:
-        page = msgspec.defstruct("Page", [("metadata", _ListMeta | None, None), ("items", list[self.raw | None] | None, None)])  # type: ignore[name-defined]
-        self._page: Any = msgspec.json.Decoder(page)
-        self._one: Any = msgspec.json.Decoder(self.raw)
-
-    def page(self, body: bytes) -> tuple[list[Any], str]:
-        """The rows of a page and its resourceVersion; an object that cannot be read is left out."""
-        try:
-            page = self._page.decode(body)
-            items = page.items or []
-        except msgspec.ValidationError:
-            page = _raw_page.decode(body)
-            items = [self._readable(one) for one in page.items or ()]
-        rows = [row for item in items if named(item) and (row := self.to_row(item)) is not None]
-        return rows, (page.metadata.resource_version if page.metadata else None) or ""
-
-    def one(self, body: msgspec.Raw) -> Any:
-        """The row of one object, None when it cannot be read."""
-        item = self._readable(body)
-        return self.to_row(item) if named(item) else None
-
-    def _readable(self, body: msgspec.Raw) -> Any:
-        try:
-            return self._one.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-
-
-def named(item: Any) -> bool:
-    """True for an object with a name."""
-    return item is not None and item.metadata is not None and bool(item.metadata.name)
+_event, _object = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Object)
 
 
 class Backoff:
@@ -130,7 +68,7 @@ class Reflector:
 
     def list(self, kube: Any, store: Store) -> None:
         """Every listing once."""
-        voice = Voice(self.name, store, len(self._listings))
+        voice = Voice(self.name, store, *(one.resource for one in self._listings))
         for part, listing in enumerate(self._listings):
             try:
                 Follow(listing, part, kube, voice).read_all()
@@ -139,7 +77,7 @@ class Reflector:
 
     def watch(self, kube: Any, store: Store, stop: threading.Event) -> None:
         """Follow every listing until `stop`; the last in this thread, the others in their own."""
-        voice = Voice(self.name, store, len(self._listings))
+        voice = Voice(self.name, store, *(one.resource for one in self._listings))
         follows = [Follow(listing, part, kube, voice) for part, listing in enumerate(self._listings)]
         threads = [threading.Thread(target=one.run, args=(stop,), name=f"{self.name}-{one.part}", daemon=True) for one in follows[:-1]]
         for thread in threads:
@@ -155,7 +93,7 @@ class Follow:
     def __init__(self, listing: Listing, part: int, kube: Any, voice: Voice) -> None:
         self.part = part
         self._listing, self._kube, self._voice = listing, kube, voice
-        self._path = listing.paths[0]
+        self._path, self._scope = listing.paths[0], ""
         self._version: str | None = None
         self._frozen = False
         self._since_trim = 0
@@ -195,7 +133,33 @@ class Follow:
         return 0.0
 
     def read_all(self) -> None:
-        """The whole collection, page by page; once more in one piece when the pages expired half-way."""
+        """The whole collection; that of the context's namespace where the whole is forbidden."""
+        self._scope = ""
+        try:
+            self._read_collection()
+        except Forbidden as error:
+            self._read_scoped(error)
+
+    def _read_scoped(self, error: Forbidden) -> None:
+        if not self._listing.namespaced or not self._kube.namespace:
+            raise self._judged(error)
+        self._scope = self._kube.namespace
+        try:
+            self._read_collection()
+        except (Forbidden, NotServed):
+            raise self._judged(error) from None
+
+    def _judged(self, error: Forbidden) -> CockpitError:
+        """Forbidden, unless the cluster does not even serve it: an API server asks who you are before it looks what there is."""
+        try:
+            served = self._kube.served()
+        except CockpitError:
+            return error
+        resource = self._listing.resource
+        return error if resource in served else NotServed(f"{resource} is not served by this cluster", "install its controller and CRDs")
+
+    def _read_collection(self) -> None:
+        """Page by page; once more in one piece when the pages expired half-way."""
         try:
             self._read_pages(500)
         except Gone:
@@ -209,14 +173,15 @@ class Follow:
             keys.update(self._rows(rows))
             del page, rows
         self._version = version
-        self._voice.listed(self.part, self._listing.kind, keys, self._listing.within)
+        self._voice.listed(self.part, self._listing.kind, keys, self._listing.within, self._scope)
         if len(keys) >= FREEZE_ROWS and not self._frozen:
             self._frozen = True
             gc.freeze()
             give_back()
 
     def _pages(self, limit: int) -> Any:
-        for path in self._listing.paths[:-1]:
+        *others, last = (in_namespace(path, self._scope) for path in self._listing.paths)
+        for path in others:
             try:
                 pages = self._kube.pages(path, params=self._listing.params, limit=limit)
                 first = next(pages)
@@ -226,7 +191,7 @@ class Follow:
             yield first
             yield from pages
             return
-        self._path = self._listing.paths[-1]
+        self._path = last
         yield from self._kube.pages(self._path, params=self._listing.params, limit=limit)
 
     def _rows(self, rows: list[Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from cockpit.errors import CockpitError, Forbidden, NotServed
 from cockpit.model import PodKey, Runtime, Served
+from cockpit.sources.listings import in_namespace
 from cockpit.sources.reflect import ABSENT_SECONDS, BACKOFF_SECONDS
 from cockpit.store import Failed, Store, Synced, Upsert
 
@@ -57,7 +58,8 @@ class Discovery:
                 self._fields.clear()
             self._round += 1
             rows = tuple(self._row(kube, one) for one in served.values())
-            runtimes = tuple(to_runtime(one) for plural in RUNTIMES if f"{plural}.trainer.kubeflow.org" in served for one in _items(kube, plural))
+            kinds = [(plural, one) for plural in RUNTIMES if (one := served.get(f"{plural}.trainer.kubeflow.org"))]
+            runtimes = tuple(to_runtime(item) for plural, one in kinds for item in _items(kube, plural, one.namespaced))
         except CockpitError as error:
             store.apply(Failed(self.name, error))
             return False
@@ -128,12 +130,15 @@ def _walk(path: str, schema: Mapping[str, Any], levels: int) -> Iterator[tuple[s
             yield from _walk(f"{path}.{name}", inner, levels - 1)
 
 
-def _items(kube: Any, plural: str) -> list[Mapping[str, Any]]:
-    try:
-        found = kube.request("GET", f"{TRAINER}/{plural}", params={"limit": "500"})
-    except (Forbidden, NotServed):
-        return []
-    return [one for one in found.get("items") or () if isinstance(one, dict) and (one.get("metadata") or {}).get("name")]
+def _items(kube: Any, plural: str, namespaced: bool) -> list[Mapping[str, Any]]:
+    """The runtimes of a kind; those of the context's namespace where listing all is forbidden."""
+    for path in (f"{TRAINER}/{plural}", in_namespace(f"{TRAINER}/{plural}", kube.namespace if namespaced else "")):
+        try:
+            found = kube.request("GET", path, params={"limit": "500"})
+        except (Forbidden, NotServed):
+            continue
+        return [one for one in found.get("items") or () if isinstance(one, dict) and (one.get("metadata") or {}).get("name")]
+    return []
 
 
 def to_runtime(raw: Mapping[str, Any]) -> Runtime:

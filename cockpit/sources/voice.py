@@ -6,19 +6,20 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from cockpit.errors import CockpitError, NotServed
+from cockpit.errors import CockpitError, Forbidden, NotServed
 from cockpit.store import KEYS, Delete, Failed, Store, Synced, Upsert
 
 LIVE = "live"
 
 
 class Voice:
-    """Speaks for a source of several parts; any thread may speak for its part."""
+    """Speaks for a source of several parts, the resources it reads; any thread may speak for its part."""
 
-    def __init__(self, source: str, store: Store, parts: int) -> None:
-        self._source, self._store = source, store
+    def __init__(self, source: str, store: Store, *parts: str) -> None:
+        self._source, self._store, self._parts = source, store, parts
         self._lock = threading.Lock()
-        self._states: list[CockpitError | str | None] = [None] * parts
+        self._states: list[CockpitError | str | None] = [None] * len(parts)
+        self._scopes = [""] * len(parts)
         self._listed: set[int] = set()
 
     def rows(self, part: int, kind: str, rows: Iterable[Any]) -> list[Any]:
@@ -33,12 +34,12 @@ class Voice:
         with self._lock:
             self._store.apply(Delete(self._source, kind, tuple(key for key in keys if key is not None)), *self._standing())
 
-    def listed(self, part: int, kind: str, keys: set[Any], within: Callable[[Any], bool] | None = None) -> None:
-        """A part is listed completely: what it answers for and is not among `keys` is gone."""
+    def listed(self, part: int, kind: str, keys: set[Any], within: Callable[[Any], bool] | None = None, scope: str = "") -> None:
+        """A part is listed completely, in all namespaces or in `scope`: what it answers for and is not among `keys` is gone."""
         with self._lock:
             known = getattr(self._store.snapshot(), kind)
             gone = tuple(key for key in known if key not in keys and (within is None or within(key)))
-            self._states[part] = LIVE
+            self._states[part], self._scopes[part] = LIVE, scope
             self._listed.add(part)
             self._store.apply(Delete(self._source, kind, gone), *(self._standing() or self._health()))
 
@@ -66,21 +67,32 @@ class Voice:
 
     def _health(self) -> list[Synced | Failed]:
         """Live, absent or failed; nothing while a part has not spoken."""
-        errors = [state for state in self._states if isinstance(state, CockpitError)]
-        broken = [error for error in errors if not isinstance(error, NotServed)]
-        if broken:
-            return [Failed(self._source, broken[0])]
+        broken = self._broken()
+        if broken is not None:
+            return [Failed(self._source, broken)]
         if None in self._states:
             return []
-        if len(errors) == len(self._states):
-            return [Failed(self._source, errors[0])]
-        return [Synced(self._source)]
+        if LIVE not in self._states:
+            return [Failed(self._source, next(state for state in self._states if isinstance(state, CockpitError)))]
+        return [self._synced()]
+
+    def _broken(self) -> CockpitError | None:
+        """The failure of the whole: any but a part that is not served, or one that may not be read while another may."""
+        errors = [state for state in self._states if isinstance(state, CockpitError) and not isinstance(state, NotServed)]
+        hard = [error for error in errors if not isinstance(error, Forbidden)]
+        alone = not (LIVE in self._states or None in self._states)
+        return next(iter(hard or (errors if alone else [])), None)
+
+    def _synced(self) -> Synced:
+        scopes = [scope for scope, state in zip(self._scopes, self._states, strict=True) if scope and state == LIVE]
+        unread = [part for part, state in zip(self._parts, self._states, strict=True) if isinstance(state, Forbidden)]
+        return Synced(self._source, scope=next(iter(scopes), ""), unread=tuple(unread))
 
     def _standing(self) -> list[Synced | Failed]:
         """The failure that rows of other parts must not hide; what was complete once is stale as of now, not down."""
-        broken = next((state for state in self._states if isinstance(state, CockpitError) and not isinstance(state, NotServed)), None)
+        broken = self._broken()
         if broken is None:
             return []
-        complete = all(part in self._listed or isinstance(state, NotServed) for part, state in enumerate(self._states))
-        heard = [Synced(self._source)] if complete else []
+        complete = all(part in self._listed or isinstance(state, (NotServed, Forbidden)) for part, state in enumerate(self._states))
+        heard = [self._synced()] if complete else []
         return [*heard, Failed(self._source, broken)]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from actions.core import Action, Change, Plan, Result, Risk, parse
+from actions.core import Action, Change, Plan, Result, Risk, params_of, parse
 from actions.core.apply import ApplyFailed, apply
 from cockpit.errors import CockpitError
 from cockpit.tui.confirm import ConfirmScreen
@@ -44,19 +44,27 @@ class Desk:
 
         The dialog opens within the key's own turn, so that a key typed ahead is an answer to it and no key of the pane.
         """
+        given = {**self._here(action), **values}
         if not values or self.app.verbs.missing(action, values) or action.plan is None:
-            form = FormScreen(action, self.app.scene.snapshot, values)
+            form = FormScreen(action, self.app.scene.snapshot, given)
             self.app.push_screen(form, lambda settled: self._confirm(action, *settled) if settled is not None else None)
             return
         try:
-            params = parse(action.params, values)
+            params = parse(action.params, given)
             plan = action.plan(self.app.scene.snapshot, params)
         except CockpitError as error:
             self.app.complain(error)
             return
         self._confirm(action, params, plan)
 
+    def _here(self, action: Action) -> dict[str, str]:
+        """The namespace a change goes to unless another is named: the one looked at, else the context's."""
+        space = self.app.namespace or (self.app.session.kube.namespace if self.app.session is not None else "")
+        asks = action.risk is not Risk.READ and any(one.name == "namespace" for one in params_of(action.params))
+        return {"namespace": space} if asks and space else {}
+
     def _confirm(self, action: Action, params: Any, plan: Plan) -> None:
+        plan = plan.on(self.app.session.kube.simulated if self.app.session is not None else None)
         if plan.already and not plan.changes:
             self.app.say(plan.already)
         elif action.risk is Risk.READ:

@@ -66,7 +66,7 @@ def context_parts(place: Place, scene: Scene) -> list[Part]:
     if place.region:
         parts += [SEPARATOR, (place.region, Tone.PLAIN)]
     parts += [SEPARATOR, (f"ns {place.namespace or 'all'}", Tone.PLAIN), *_marks(place, False)]
-    return [*parts, ("    ", Tone.PLAIN), *_freshness(place, scene, 3)]
+    return [*parts, ("    ", Tone.PLAIN), *_freshness(place, scene, 3), *_forbidden(scene)]
 
 
 def _tabs(place: Place) -> list[Part]:
@@ -88,6 +88,14 @@ def _marks(place: Place, short: bool) -> list[Part]:
     return [part for word in words for part in ((word, SEPARATOR) if short else (SEPARATOR, word))]
 
 
+def _forbidden(scene: Scene) -> list[Part]:
+    """Sources that may not be read: nobody at these keys can mend that, so it is said once and quietly."""
+    names = sorted(name for name, health in scene.snapshot.health.items() if health.forbidden)
+    if not names:
+        return []
+    return [(f"  ○ forbidden: {', '.join(names[:3])}{f' +{len(names) - 3}' if len(names) > 3 else ''}", Tone.MUTED)]
+
+
 def _freshness(place: Place, scene: Scene, most: int) -> list[Part]:
     if not place.connected:
         return [("◌ connecting", Tone.INFO)]
@@ -104,6 +112,8 @@ def _freshness(place: Place, scene: Scene, most: int) -> list[Part]:
 def _health_words(name: str, health: Health, now: float) -> Part | None:
     if health.state is State.STALE:
         return f"▲ {name} stale {age(now - (health.since or now))}", Tone.WARN
+    if health.forbidden:
+        return None
     if health.state is State.DOWN:
         return f"✖ {name} down", Tone.MUTED if name in QUIET_SOURCES else Tone.BAD
     if health.state is State.STARTING:

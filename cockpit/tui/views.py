@@ -136,6 +136,9 @@ def note(view: View, scene: Scene, rows: int) -> list[Part]:
         return [("connecting …", Tone.MUTED)]
     source = view.sources[0] if view.sources else ""
     health = scene.snapshot.health.get(source, Health())
+    if source and health.believed and health.scope and scene.namespace not in (None, health.scope):
+        head = (f"○ {view.noun}s of {scene.namespace} are not read", Tone.INFO)
+        return [head, (health.limits(), Tone.MUTED), (f"→ open it with -n {scene.namespace}", Tone.MUTED)]
     if not source or health.state is State.LIVE:
         return [(f"no {view.noun}s" + (f" in {scene.namespace}" if scene.namespace else ""), Tone.MUTED), (view.empty, Tone.MUTED)]
     if health.state is State.STARTING:
@@ -149,6 +152,8 @@ def failure(view: View, health: Health, now: float) -> list[Part]:
     hint = health.error.hint if health.error else ""
     if health.state is State.ABSENT:
         head = (f"○ {view.missing or 'this cluster does not serve ' + view.noun + 's'}", Tone.INFO)
+    elif health.forbidden:
+        head = (f"○ you may not list {view.noun}s here", Tone.INFO)
     else:
         since = f", last seen {age(now - health.since)} ago" if health.since else ""
         head = (f"✖ cannot read {view.noun}s{since}", Tone.BAD)
@@ -163,11 +168,25 @@ def trouble(view: View, scene: Scene) -> str:
         if health is None or health.state in (State.LIVE, State.STARTING):
             continue
         name = "" if index == 0 else source + " "
+        if health.forbidden:
+            words.append(f"{name}forbidden")
+            continue
         aged = f" {age(scene.now - health.since)}" if health.state is State.STALE and health.since else ""
         words.append(f"{name}{health.state.value}{aged}")
         if index == 0:
             break
     return " · ".join(words)
+
+
+def limits(view: View, scene: Scene) -> str:
+    """A few words for the title when a source of the view may not see everything: `only ns team-a`, `pods only of ns team-a`, `trainjobs not
+    listed`; nothing while the view's own source is not live."""
+    found = [scene.snapshot.health.get(source, Health()) for source in view.sources]
+    if not found or not found[0].believed:
+        return ""
+    others = [f"{source} only of ns {one.scope}" for source, one in zip(view.sources, found, strict=True) if one.believed and one.scope]
+    words = [f"only ns {found[0].scope}"] if found[0].scope else others[:1]
+    return " · ".join([*words, *(f"{resource.split('.')[0]} not listed" for one in found[:1] for resource in one.unread)])
 
 
 def stale(view: View, scene: Scene) -> bool:

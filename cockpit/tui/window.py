@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from textwrap import wrap
 from typing import Any, ClassVar
 
-from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -13,17 +11,14 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from cockpit.inert import inert
 from cockpit.store import Changes
+from cockpit.tui.captions import note_parts, title_parts
 from cockpit.tui.cells import Cell, Part, Tone
-from cockpit.tui.lines import MARGIN, Fitted, content, fit, header_segments, measured, padded, row_segments, whole_pieces
+from cockpit.tui.lines import MARGIN, Fitted, content, fit, header_segments, measured, padded, row_segments
 from cockpit.tui.ordering import Order
-from cockpit.tui.views import Scene, View, note, stale, trouble
+from cockpit.tui.views import Scene, View, stale
 
 SIZE_SECONDS = 0.5
-TITLE_ENDS = 6
-"""Cells of a border line that its corners and the blanks around the title take."""
-RULE: Part = (" ── ", Tone.TRACK)
 
 
 class RowWindow(ScrollView, can_focus=True):
@@ -89,9 +84,10 @@ class RowWindow(ScrollView, can_focus=True):
         self.settle(scene)
 
     @property
-    def _trust(self) -> tuple[bool, ...]:
+    def _trust(self) -> tuple[Any, ...]:
         """What may be believed; when that changes, unknowns may have become known in any row."""
-        return (self.scene.connected, *(self.scene.snapshot.believed(source) for source in self.view.sources))
+        picture = self.scene.snapshot
+        return (self.scene.connected, *((picture.believed(source), picture.limits(source)) for source in self.view.sources))
 
     def settle(self, scene: Scene, ticking: bool = False) -> None:
         """Sort, size and title, each only when due; with `ticking` the visible rows are looked at for the passing of time."""
@@ -269,42 +265,19 @@ class RowWindow(ScrollView, can_focus=True):
         return found
 
     def _retitle(self) -> None:
-        notes = self._notes_now()
+        notes = note_parts(self.order, self.scene, max(20, self.scrollable_size.width - 3))
         old = stale(self.view, self.scene)
         if notes != self._notes or old != self._stale:
             self._notes, self._stale = notes, old
             self._strips.clear()
             self._styles.clear()
             self.refresh()
-        parts = self._title_now()
+        parts = title_parts(self.order, self.scene, self.number, len(self.marks), self.outer_size.width)
         if parts != self._title_parts:
             self._title_parts = parts
             # The property would repaint the whole widget; the title is the border's first line.
             self._border_title = content(parts)
             self.refresh(Region(-1, -1, self.outer_size.width, 1))
-
-    def _notes_now(self) -> list[Part]:
-        if self.order.rows and not self.order.keys:
-            why = f'match "{self.order.query}" — esc clears' if self.order.query else "are faulty — ctrl+z shows all"
-            return [(f"no {self.view.noun}s {why}", Tone.MUTED)]
-        width = max(20, self.scrollable_size.width - 3)
-        said = [part for part in note(self.view, self.scene, self.order.rows) if part[0]]
-        return [(line, tone) for text, tone in said for line in wrap(inert(text), width)]
-
-    def _title_now(self) -> list[Part]:
-        parts: list[Part] = [(f"{self.number} " if self.number else "", Tone.INFO), (self.view.title, Tone.STRONG)]
-        wrong = trouble(self.view, self.scene)
-        if wrong and self.order.rows:
-            parts.append((f" ▲ {wrong}", Tone.WARN))
-        if self.order.filtered:
-            word = f"/{self.order.query}" if self.order.query else "faults only"
-            parts += [(" ── ", Tone.TRACK), (f"{word} {len(self.order.keys):,} of {self.order.rows:,}", Tone.INFO)]
-        marked: list[Part] = [(f" ◆ {len(self.marks)} marked", Tone.INFO)] if self.marks else []
-        if self.order.rows:
-            room = self.outer_size.width - TITLE_ENDS - sum(cell_len(text) for text, _ in [*parts, *marked, RULE])
-            said = whole_pieces(self.view.headline(self.scene, self.order.rows, self.order.sums), room)
-            parts += [RULE, (said, Tone.MUTED)] if said else []
-        return parts + marked
 
     def notify_style_update(self) -> None:
         """Forget styles when the theme or the focus changed."""

@@ -26,7 +26,7 @@ class FakeSession:
         self.filled: list[str] = []
         self.closed = False
 
-    def fill(self, needs: Iterable[str]) -> None:
+    def fill(self, needs: Iterable[str], can_lack: Iterable[str] = ()) -> None:
         self.filled += needs
         if self.failure is not None:
             raise self.failure

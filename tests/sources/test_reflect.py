@@ -210,17 +210,48 @@ def test_jobs_are_absent_when_none_is_served(world: Any) -> None:
     assert found.state() is State.ABSENT
 
 
-def test_one_forbidden_kind_is_never_hidden_by_the_others(world: Any) -> None:
+def test_a_forbidden_kind_beside_others_is_told_and_comes_back(world: Any) -> None:
     trains = Collection(TRAIN)
     trains.list_errors += [(403, "Forbidden", "no trainjobs for you")] * 10_000
     pytorch = Collection(PYTORCH, "t5")
     found = world("jobs", pytorch, trains)
-    until(lambda: found.state() is State.DOWN and pytorch.watches)
+    until(lambda: found.state() is State.LIVE and pytorch.watches)
     pytorch.say(pytorch.event("ADDED", "t6", 11))
     until(lambda: len(found.store.snapshot().jobs) == 2)
-    assert found.state() is State.DOWN
+    assert found.store.snapshot().limits("jobs") == "trainjobs.trainer.kubeflow.org may not be listed"
+    assert not found.store.snapshot().sees("jobs", "default")
     trains.list_errors.clear()
-    until(lambda: found.state() is State.LIVE)
+    until(lambda: not found.store.snapshot().limits("jobs"))
+    assert found.store.snapshot().sees("jobs")
+
+
+def test_nothing_but_forbidden_kinds_is_forbidden(world: Any) -> None:
+    trains, pytorch = Collection(TRAIN), Collection(PYTORCH)
+    for one in (trains, pytorch):
+        one.list_errors += [(403, "Forbidden", "none for you")] * 10_000
+    found = world("jobs", pytorch, trains)
+    until(lambda: found.store.snapshot().forbidden("jobs"))
+    assert found.state() is State.DOWN
+
+
+def test_where_listing_all_is_forbidden_the_own_namespace_is_followed(world: Any) -> None:
+    whole, own = Collection("/api/v1/pods"), Collection("/api/v1/namespaces/default/pods", "mine")
+    whole.list_errors += [(403, "Forbidden", "pods is forbidden at the cluster scope")] * 10_000
+    found = world("pods", whole, own)
+    until(lambda: found.state() is State.LIVE and own.watches)
+    picture = found.store.snapshot()
+    assert picture.limits("pods") == "only namespace default: listing all is forbidden"
+    assert picture.sees("pods", "default") and not picture.sees("pods") and not picture.sees("pods", "other")
+    assert picture.gpus_used("n1") is None, "pods of other namespaces may hold GPUs too"
+    own.say(own.event("ADDED", "more", 11))
+    until(lambda: [key.name for key in found.store.snapshot().pods] == ["mine", "more"])
+    assert found.store.snapshot().limits("pods")
+    whole.list_errors.clear()
+    whole.objects["theirs"] = thing("theirs")
+    own.watch_errors.append((410, "Expired", "old"))
+    own.say(END)
+    until(lambda: found.store.snapshot().sees("pods"))
+    assert [key.name for key in found.store.snapshot().pods] == ["theirs"]
 
 
 def test_a_relist_of_one_kind_leaves_the_other_alone(world: Any) -> None:

@@ -108,6 +108,7 @@ async def test_a_form_plans_while_typing_and_spending_needs_the_name() -> None:
     app = make_app()
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
+        app.fakes[0].kube.simulated = False  # type: ignore[attr-defined]
         await pilot.press("l")
         await until(pilot, lambda: isinstance(app.screen, FormScreen) and "missing --name" in text_of(app))
         await pilot.press(*"run7")
@@ -143,6 +144,18 @@ async def test_spending_says_what_is_spent(simulated: bool) -> None:
             assert not answers
             await pilot.press("7", "enter")
         await until(pilot, lambda: answers == [True])
+
+
+async def test_a_change_goes_to_the_namespace_that_is_looked_at() -> None:
+    app = make_app(namespace="research")
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        app.go("halt job=bert-base")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "delete pytorchjob/bert-base -n research" in text_of(app))
+        await pilot.press("escape")
+        app.namespace = None
+        app.go("halt job=t5-large")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "delete pytorchjob/t5-large -n default" in text_of(app))
 
 
 async def test_errors_stand_at_their_field() -> None:

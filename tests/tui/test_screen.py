@@ -37,6 +37,30 @@ async def test_five_panes_tell_the_cluster_at_once() -> None:
         assert "✖ ALERT 5" in shown(app)[1]
 
 
+async def test_a_user_of_one_namespace_sees_what_is_not_seen() -> None:
+    scoped = [Synced(name, scope="default") for name in ("pods", "events")]
+    jobs = Synced("jobs", scope="default", unread=("trainjobs.trainer.kubeflow.org",))
+    app = make_app([*facts(), *scoped, jobs])
+    async with app.run_test(size=(200, 60), notifications=True) as pilot:
+        await opened(pilot)
+        text = text_of(app)
+        assert "3 Jobs ○ only ns default · trainjobs not listed ──" in text
+        assert "1 Cluster ○ pods only of ns default ── 6 nodes · –/24 GPU" in text, "pods of others may hold GPUs too"
+        assert "–/8" in text and "16/24" not in text
+        app.fakes[0].store.apply(Failed("nodepools", Forbidden("no", "")))  # type: ignore[attr-defined]
+        app.go("ns elsewhere")
+        await until(pilot, lambda: "jobs of elsewhere are not read" in text_of(app) and "→ open it with -n elsewhere" in text_of(app))
+
+
+async def test_what_may_not_be_read_is_said_once_and_quietly() -> None:
+    given = [fact for fact in facts() if getattr(fact, "source", "") not in ("nodepools", "efa")]
+    app = make_app([*given, *(Failed(name, Forbidden(f"{name} is forbidden", "")) for name in ("nodepools", "efa"))])
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        assert "○ forbidden: efa, nodepools" in shown(app)[0] and "down" not in shown(app)[0]
+        assert "○ you may not list nodepools here" in text_of(app)
+
+
 async def test_the_panes_give_their_columns_room_by_importance() -> None:
     app = make_app()
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
@@ -261,7 +285,7 @@ async def test_lost_connection_keeps_the_last_picture_and_recovers() -> None:
         (NotServed("nodepools.karpenter.sh is not served", "install Karpenter"), ("no Karpenter here", "→ install Karpenter")),
         (
             Forbidden("nodepools is forbidden", "ask for list"),
-            ("cannot read nodepools", "→ ask for list"),
+            ("you may not list nodepools here", "→ ask for list"),
         ),
         (Unreachable("no answer", "check the network"), ("cannot read nodepools", "→ check the network")),
     ],
