@@ -82,7 +82,7 @@ class Gpus(View):
             return cell(f"▼ throttle {throttled.throttle}", Tone.WARN)
         if util is not None and util < IDLE_PERCENT:
             price = self._price(scene, key)
-            return cell("idle" + (f" burns {dollars(price)}" if price else ""), Tone.MUTED)
+            return cell("idle" + (f" {dollars(price)}" if price else ""), Tone.MUTED)
         return BLANK
 
     def text(self, scene: Scene, key: Any) -> str:

@@ -104,6 +104,7 @@ class Ground(App[int]):
         if self.detail.room is not None and self.detail.room.view is not None:
             self.detail.table.reload(self.scene)
         self.tell()
+        self.lay_out()
 
     def tell(self) -> None:
         """The context, caution and key lines; each is repainted only when its text differs."""

@@ -39,7 +39,7 @@ NAMES = {
 
 def shown(key: str) -> str:
     """A toolkit key as a person presses it: ctrl+a is ^a, shift+left is shift+←, left_square_bracket is [."""
-    held, _, last = key_name(key).replace("ctrl+at", "ctrl+space").rpartition("+")
+    held, _, last = key_name(key).replace("ctrl+@", "ctrl+space").rpartition("+")
     return key_shown(f"{held}+" if held else "") + (NAMES.get(last) or key_to_character(last) or last)
 
 

@@ -8,7 +8,7 @@ from actions.core.journal import Entry, Journal, state_home
 from cockpit.errors import Refused
 from cockpit.inert import inert
 from cockpit.tui.cells import age, count
-from cockpit.tui.clipboard import osc52
+from cockpit.tui.clipboard import fits, osc52
 from cockpit.tui.describe import described, yaml_lines
 from cockpit.tui.detail import Room
 from cockpit.tui.ground import Ground
@@ -66,22 +66,28 @@ class Reading(Ground):
         self.push_screen(HelpScreen(groups | grouped([*screen, *front])))
 
     def action_copy(self) -> None:
-        """The names of the target rows, or the whole text in front, to the clipboard of the person's terminal."""
+        """The names of the target rows, or the text in front, to the clipboard of the person's terminal; of a long text what is in sight."""
         front = self.front()
         if isinstance(front, LineView):
-            names, what = [inert(line.text) for line in front.lines], count(len(front.lines), "line")
+            words, what = [inert(line.text) for line in front.lines], count(len(front.lines), "line")
+            if not fits("\n".join(words)):
+                seen = front.on_screen()
+                words, what = [inert(line.text) for line in seen], f"the {count(len(seen), 'line')} in sight; ^s saves all to a file"
         else:
             view, keys = self.focus_of()
-            names = [inert(view.label(key)) for key in keys]
-            what = names[0] if len(names) == 1 else count(len(names), "name")
+            words = [inert(view.label(key)) for key in keys]
+            what = words[0] if len(words) == 1 else count(len(words), "name")
+        self._put("\n".join(words), what)
+
+    def _put(self, text: str, what: str) -> None:
         try:
-            sequence = osc52("\n".join(names))
+            sequence = osc52(text)
         except Refused as error:
             self.complain(error)
             return
-        if names and self._driver is not None:
+        if text and self._driver is not None:
             self._driver.write(sequence)
-            self.say(f"copied {what}, where the terminal takes OSC 52")
+            self.say(f"copied {what}\n(a terminal without OSC 52 ignores it)")
 
     def action_save(self) -> None:
         """What is in front, as plain text, into the state directory."""

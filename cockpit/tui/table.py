@@ -28,7 +28,7 @@ class VirtualTable(RowWindow):
         Binding("h,left", "app.focus_previous", "Previous pane", show=False),
         Binding("right", "app.focus_next", "Next pane", show=False),
         Binding("space", "mark", "Mark", show=False),
-        Binding("ctrl+at,ctrl+space", "mark_range", "Mark from the last mark to here", show=False),
+        Binding("ctrl+@,ctrl+space", "mark_range", "Mark from the last mark to here", show=False),
         Binding("ctrl+backslash", "unmark", "Clear marks", show=False),
         Binding("less_than_sign,shift+left", "sort_next(-1)", "Sort by previous column", show=False),
         Binding("greater_than_sign,shift+right", "sort_next(1)", "Sort by next column", show=False),

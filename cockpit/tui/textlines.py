@@ -125,6 +125,12 @@ class LineView(ScrollView, can_focus=True):
         self._retitle()
         self.refresh()
 
+    def on_screen(self) -> list[Line]:
+        """The lines of which something is in sight."""
+        top = self.scroll_offset.y
+        first = next((index for index, _ in reversed(self.rows[: top + 1]) if index >= 0), 0)
+        return [self.lines[index] for index in sorted({first, *(index for index, _ in self.rows[top : top + self.size.height] if index >= 0)})]
+
     def search(self, query: str) -> None:
         """Find text or /regex/; n and N go from match to match."""
         self.sought, self._at_match = query, -1

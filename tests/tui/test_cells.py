@@ -137,7 +137,7 @@ def test_titles_drop_whole_pieces(room: int, said: str) -> None:
     [
         ("left_square_bracket", "["),
         ("ctrl+backslash", "^\\"),
-        ("ctrl+at", "^Space"),
+        ("ctrl+@", "^Space"),
         ("shift+left", "shift+←"),
         ("question_mark", "?"),
         ("ctrl-d", "^d"),

@@ -59,3 +59,10 @@ async def test_names_of_rows_and_the_text_in_front_are_copied(monkeypatch: pytes
         await pilot.press("c")
         await until(pilot, lambda: "copied 2 lines" in text_of(app))
         assert copied(next(one for one in written if "]52;" in one)) == "step 1 ␛[2Jloss 2.0\nstep 2"
+        app.leave()
+        written.clear()
+        app.enter(Room(title="Log", lines=[Line(f"step {number} " + "x" * 100) for number in range(2000)]))
+        await pilot.press("c")
+        await until(pilot, lambda: "in sight; ^s saves all to a file" in text_of(app))
+        seen = copied(next(one for one in written if "]52;" in one)).split("\n")
+        assert seen[0].startswith("step 0 ") and 20 < len(seen) < 40

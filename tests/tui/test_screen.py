@@ -102,6 +102,8 @@ async def test_small_terminals_show_one_pane_with_tabs() -> None:
         await until(pilot, lambda: "3 Jobs ──" in text_of(app) and "1 Cluster ──" not in text_of(app))
         assert "▸3 Jobs" in shown(app)[0]
         assert "training-on-eks · ns all" in text_of(app)
+        await pilot.press("1", "0")
+        await until(pilot, lambda: "training-on-eks · ns default" in text_of(app) and "no cluster" not in text_of(app))
 
 
 async def test_large_terminals_have_the_heat_map_beside() -> None:

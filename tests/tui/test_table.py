@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from textual import events
+from textual._xterm_parser import XTermParser
 from textual.app import App, ComposeResult
+from textual.binding import Binding
 from tui_stage import NOW, shown
 
 from cockpit.errors import Unreachable
@@ -141,8 +144,14 @@ async def test_marks_are_the_targets(hand: Hand) -> None:
     assert hand.table.targets() == [hand.table.cursor]
 
 
+def test_the_byte_that_terminals_send_for_ctrl_space_is_bound() -> None:
+    (pressed,) = [event.key for event in XTermParser(False).feed("\x00") if isinstance(event, events.Key)]
+    bound = [binding for binding in VirtualTable.BINDINGS if isinstance(binding, Binding) and binding.action == "mark_range"]
+    assert pressed in bound[0].key.split(",")
+
+
 async def test_a_range_is_marked_from_the_last_mark_and_cleared(hand: Hand) -> None:
-    await hand.pilot.press("space", "j", "j", "ctrl+at")
+    await hand.pilot.press("space", "j", "j", "ctrl+@")
     assert hand.table.targets() == [PodKey("default", f"pod-{number}") for number in range(4)]
     assert "◆ 4 marked" in shown(hand.app)[0]
     await hand.pilot.press("ctrl+backslash")
