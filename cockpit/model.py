@@ -394,7 +394,8 @@ class State(enum.Enum):
 class Health:
     """A source's state: `since` is when it last heard from the outside (epoch seconds), `error` why it is stale, down or absent.
 
-    `scope` is the only namespace that may be listed (empty: all of them), `unread` the resources of the source that may not be listed at all.
+    `scope` is the only namespace that may be listed (empty: all of them), `unread` the resources of the source that may not be listed at all,
+    `part` says how much is read where the source does not read everything (empty: all of it).
     """
 
     state: State = State.STARTING
@@ -402,6 +403,7 @@ class Health:
     error: CockpitError | None = None
     scope: str = ""
     unread: tuple[str, ...] = ()
+    part: str = ""
 
     @property
     def believed(self) -> bool:
@@ -417,4 +419,4 @@ class Health:
         """What is not seen and why, in words; empty when all is."""
         scope = f"only namespace {self.scope}: listing all is forbidden" if self.scope else ""
         unread = f"{', '.join(self.unread)} may not be listed" if self.unread else ""
-        return "; ".join(filter(None, (scope, unread)))
+        return "; ".join(filter(None, (scope, unread, self.part)))

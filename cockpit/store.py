@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cockpit.errors import CockpitError, NotServed
@@ -67,7 +67,7 @@ class Delete:
 class Synced:
     """A list is complete: rows of `kind` for which `within` holds (None: all) and whose key is not among `keys` are gone (None keeps all).
 
-    `scope` and `unread` say what may not be listed, as in Health.
+    `scope`, `unread` and `part` say what is not seen, as in Health.
     """
 
     source: str
@@ -76,6 +76,7 @@ class Synced:
     within: Callable[[Any], bool] | None = None
     scope: str = ""
     unread: tuple[str, ...] = ()
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class Store:
             if fact.keys is not None:
                 within = fact.within or (lambda key: True)
                 self._delete(fact.kind, [key for key in self._tables[fact.kind].known() if key not in fact.keys and within(key)])
-            self._set_health(fact.source, Health(State.LIVE, self._clock(), None, fact.scope, fact.unread))
+            self._set_health(fact.source, Health(State.LIVE, self._clock(), None, fact.scope, fact.unread, fact.part))
         else:
             self._fail(fact.source, fact.error)
 
@@ -200,7 +201,7 @@ class Store:
     def _heard(self, source: str) -> None:
         health = self._health.get(source, Health())
         state = State.LIVE if health.state is State.LIVE else State.STARTING
-        self._set_health(source, Health(state, self._clock(), None, health.scope, health.unread))
+        self._set_health(source, replace(health, state=state, since=self._clock(), error=None))
 
     def _fail(self, source: str, error: CockpitError) -> None:
         health = self._health.get(source, Health())
@@ -210,7 +211,7 @@ class Store:
             state = State.STALE
         else:
             state = State.DOWN
-        self._set_health(source, Health(state, health.since, error, health.scope, health.unread))
+        self._set_health(source, replace(health, state=state, error=error))
 
     def _set_health(self, source: str, health: Health) -> None:
         if self._health.get(source) != health:

@@ -26,6 +26,8 @@ ANSWER_SECONDS = 5.0
 TEXT_BYTES = 8 << 20
 LIST_SECONDS = 30.0
 FORGET_AFTER = 3
+MOST = 256
+"""Exporters read through the API server at most: more is a load on it, and the work of a Prometheus."""
 
 
 class Exporter(NamedTuple):
@@ -90,6 +92,7 @@ class Scrapes:
         self.name = kind.name
         self._kind, self._to_rows, self._readings = kind, to_rows, readings
         self._missed: dict[str, int] = {}
+        self._part = ""
 
     def list(self, kube: Any, store: Store) -> None:
         """Every exporter once; TimedOut when there are too many to read in half a minute."""
@@ -125,7 +128,7 @@ class Scrapes:
             stop.wait(max(0.05, ROUND_SECONDS - (time.monotonic() - began)))
 
     def _find(self, kube: Any) -> Sequence[Exporter]:
-        """The running exporter pods; NotServed when there is none."""
+        """The running exporter pods, the first MOST by node; NotServed when there is none."""
         found: dict[str, Exporter] = {}
         decoder = msgspec.json.Decoder(_Page)
         for selector in self._kind.selectors:
@@ -138,7 +141,9 @@ class Scrapes:
                     found.setdefault(exporter.node, exporter)
         if not found:
             raise NotServed(f"no {self._kind.title} pod runs in this cluster", self._kind.install)
-        return tuple(found.values())
+        chosen = sorted(found.values(), key=lambda exporter: [(len(piece), piece) for piece in exporter.node.split("-")])[:MOST]
+        self._part = f"{len(chosen):,} of {len(found):,} nodes read" if len(chosen) < len(found) else ""
+        return chosen
 
     def _round(self, kube: Any, store: Store, exporters: Sequence[Exporter], stop: threading.Event, deadline: float | None) -> bool:
         """Scrape each once; True when every one was asked. Health: live when any answered."""
@@ -169,7 +174,7 @@ class Scrapes:
             store.apply(Failed(self.name, next(iter(failed.values()))))
             return True
         self._miss(store, failed)
-        store.apply(Synced(self.name))
+        store.apply(Synced(self.name, part=self._part))
         return True
 
     def _miss(self, store: Store, failed: Mapping[str, CockpitError]) -> None:

@@ -186,7 +186,8 @@ def limits(view: View, scene: Scene) -> str:
         return ""
     others = [f"{source} only of ns {one.scope}" for source, one in zip(view.sources, found, strict=True) if one.believed and one.scope]
     words = [f"only ns {found[0].scope}"] if found[0].scope else others[:1]
-    return " · ".join([*words, *(f"{resource.split('.')[0]} not listed" for one in found[:1] for resource in one.unread)])
+    unread = [f"{resource.split('.')[0]} not listed" for one in found[:1] for resource in one.unread]
+    return " · ".join([*words, *unread, *filter(None, (found[0].part,))])
 
 
 def stale(view: View, scene: Scene) -> bool:

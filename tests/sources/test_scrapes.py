@@ -197,3 +197,14 @@ def test_without_karpenter_prices_still_stand(api: Exporters) -> None:
     load("prices").list(api.kube, api.store)
     assert api.state("prices") is State.LIVE
     assert len(api.store.snapshot().prices) == len(list(prices.built_in()))
+
+
+def test_of_very_many_exporters_the_first_are_read_and_the_rest_is_said(api: Exporters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrapes, "MOST", 2)
+    for number in (10, 9, 8):
+        api.add(f"dcgm-{number}", f"node-{number}", DCGM)
+    load("gpus").list(api.kube, api.store)
+    picture = api.store.snapshot()
+    assert {key.node for key in picture.gpus} == {"node-8", "node-9"}
+    assert picture.believed("gpus")
+    assert picture.limits("gpus") == "2 of 3 nodes read"
