@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cockpit.inert import inert
 
 if TYPE_CHECKING:
@@ -38,6 +40,19 @@ def render(result: Result, output: str, columns: Sequence[Column] = (), indent: 
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """ASCII JSON; what JSON cannot say (NaN, infinity) is null."""
+    return (None if indent else _plain_json(value)) or _escaped_json(value, indent)
+
+
+def _plain_json(value: Any) -> str | None:
+    """Compact JSON by the fast encoder; None when something in it needs what only the slow one does: escapes, huge numbers, odd keys."""
+    try:
+        text = msgspec.json.encode(value, enc_hook=str)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
+    return text.decode() if text.isascii() and b"\x7f" not in text else None
+
+
+def _escaped_json(value: Any, indent: int | None) -> str:
     separators = None if indent else (",", ":")
     try:
         return json.dumps(value, separators=separators, indent=indent, default=str, allow_nan=False)

@@ -13,7 +13,7 @@ from cockpit.snapshot import Snapshot
 
 def rfc3339(at: float | None) -> str | None:
     """A time in UTC to the second; None when it is not known."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def age_seconds(at: float | None, now: float | None = None) -> float | None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -14,25 +12,13 @@ import msgspec
 
 from cockpit.clients import discovery
 from cockpit.clients import kubeconfig as kubeconfigs
+from cockpit.clients import pages as paging
 from cockpit.clients.statuses import unserved
 from cockpit.clients.streams import PIECE_BYTES
 from cockpit.clients.transport import Params, Transport
 from cockpit.errors import ActionFailed, CockpitError, Forbidden, NotFound, NotServed
 
 MAY_SECONDS = 300.0
-HEAD_BYTES = 1 << 14
-LIST_METADATA = re.compile(rb'"metadata"\s*:\s*(\{[^{}]*\})')
-
-
-class ListMeta(msgspec.Struct, rename="camel"):
-    """What a list says of itself."""
-
-    continue_: str | None = msgspec.field(default=None, name="continue")
-    resource_version: str | None = None
-
-
-class _List(msgspec.Struct):
-    metadata: ListMeta | None = None
 
 
 class Kube:
@@ -107,21 +93,15 @@ class Kube:
         """The raw pages of a LIST, following `continue`; Gone when the token has expired. limit 0 asks for everything at once.
 
         NotServed also where the server says forbidden of a resource that discovery does not list: it asks for rights before it looks for the kind.
-        While one page is taken in, the next is on its way.
+        The first request is made at once, and while one page is taken in the next is on its way.
         """
         asked = dict(params or {}) | ({"limit": str(limit)} if limit else {})
-        page = self._page(path, asked)
-        if list_meta(page).continue_:
-            with ThreadPoolExecutor(1, thread_name_prefix="page") as ahead:
-                while token := list_meta(page).continue_:
-                    coming = ahead.submit(self._page, path, asked | {"continue": token})
-                    yield page
-                    page = coming.result()
-        yield page
+        return paging.pages(lambda token, on_head: self._page(path, asked | ({"continue": token} if token else {}), on_head))
 
-    def _page(self, path: str, asked: Params) -> bytes:
+    def _page(self, path: str, asked: Params, on_head: Callable[[bytes], None]) -> bytes:
         try:
-            return self.read(path, params=asked, accept="application/json")
+            headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
+            return self._transport.page(path, asked, headers, paging.HEAD_BYTES, on_head)
         except Forbidden:
             if self._lists(path):
                 raise
@@ -196,16 +176,3 @@ class Kube:
         if not isinstance(found, dict):
             raise ActionFailed(f"{self.server} answered {method} {path} with something that is not a JSON object", "is this a Kubernetes API?")
         return found
-
-
-def list_meta(page: bytes) -> ListMeta:
-    """The metadata of a LIST page; read from its head, where API servers write it, else from the whole."""
-    head = page[:HEAD_BYTES]
-    items = head.find(b'"items"')
-    found = LIST_METADATA.search(head, 0, items if items >= 0 else len(head))
-    try:
-        if found:
-            return msgspec.json.decode(found[1], type=ListMeta)
-        return msgspec.json.decode(page, type=_List).metadata or ListMeta()
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ListMeta()

@@ -24,6 +24,7 @@ from cockpit.clients.tls import tls_context
 from cockpit.errors import BadKubeconfig, CockpitError, Unreachable
 
 CHUNK_BYTES = 1 << 16
+PAGE_BYTES = 1 << 24
 BUSY_TRIES = 5
 BUSY_SECONDS = 5
 Params = Mapping[str, Any]
@@ -112,6 +113,23 @@ class Transport:
             response.close()
         if response.status >= 300:
             raise error_of(response.status, body, "GET", path)
+        return body
+
+    def page(self, path: str, params: Params, headers: Mapping[str, str], head_bytes: int, on_head: Callable[[bytes], None]) -> bytes:
+        """The whole body of a GET; `on_head` gets its first `head_bytes` while the rest is still coming, unless it is an error."""
+        response = self._send("GET", path, params, headers, None, self.timeout_seconds, preload=False)
+        try:
+            body: bytes = response.read(head_bytes)
+            if response.status < 300:
+                on_head(body)
+            while chunk := response.read(PAGE_BYTES):
+                body += chunk
+        except BROKEN as problem:
+            raise self._unreachable(problem, "GET", path, self.timeout_seconds) from None
+        finally:
+            response.close()
+        if response.status >= 300:
+            raise error_of(response.status, body, "GET", path, response.headers.get("Retry-After", ""))
         return body
 
     def lines(

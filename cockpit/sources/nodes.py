@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import msgspec
 
-from cockpit.model import Node, NodeName
+from cockpit.model import Condition, Node, NodeName
 from cockpit.sources.listings import Listing
 from cockpit.sources.raw import Quantities, RawCondition, condition, count, intern, quantity, seconds
 from cockpit.sources.reflect import Reflector
@@ -103,13 +103,15 @@ class RawNode(msgspec.Struct):
     status: RawStatus | None = None
 
 
+_NO_META, _NO_SPEC, _NO_STATUS, _NO_LABELS = RawMeta(), RawSpec(), RawStatus(), RawLabels()
+
+
 def to_node(raw: RawNode) -> Node:
     """A v1 Node -> Node; `problems` holds only what is bad now."""
-    meta, spec, status = raw.metadata or RawMeta(), raw.spec or RawSpec(), raw.status or RawStatus()
-    labels, annotations = meta.labels or RawLabels(), meta.annotations or RawAnnotations()
+    meta, spec, status = raw.metadata or _NO_META, raw.spec or _NO_SPEC, raw.status or _NO_STATUS
+    labels, annotations = meta.labels or _NO_LABELS, meta.annotations
     allocatable, capacity = status.allocatable or {}, status.capacity or {}
-    found = [one for one in status.conditions or () if one and one.type]
-    ready = next((one.status for one in found if one.type == "Ready"), None)
+    ready, problems = _conditions(status.conditions)
     memory = quantity(allocatable.get("memory"))
     return Node(
         name=NodeName(intern(meta.name or "")),
@@ -119,7 +121,7 @@ def to_node(raw: RawNode) -> Node:
         region=intern(labels.region or labels.old_region or ""),
         capacity_type=_capacity_type(labels),
         pool=intern(labels.pool or labels.group or ""),
-        internal_ip=next((one.address or "" for one in status.addresses or () if one and one.type == "InternalIP"), ""),
+        internal_ip=_internal_ip(status.addresses),
         gpu_capacity=count(capacity.get(GPU)),
         gpu_allocatable=count(allocatable.get(GPU)),
         efa_allocatable=count(allocatable.get(EFA)),
@@ -127,14 +129,34 @@ def to_node(raw: RawNode) -> Node:
         memory_allocatable_bytes=None if memory is None else int(memory),
         gpu_model=intern(labels.gpu_product or labels.gpu_name or labels.auto_gpu_name or ""),
         cordoned=bool(spec.unschedulable),
-        cordon_reason=annotations.cordon_reason or "",
-        ready=None if ready is None else ready == "True",
-        problems=tuple(condition(one) for one in found if is_problem(one.type or "", one.status or "")),
-        taints=tuple(taint(one) for one in spec.taints or () if one and one.key),
-        topology=tuple(intern(layer) for layer in (labels.layer_1, labels.layer_2, labels.layer_3) if layer),
+        cordon_reason=(annotations and annotations.cordon_reason) or "",
+        ready=ready,
+        problems=problems,
+        taints=tuple([taint(one) for one in spec.taints if one and one.key]) if spec.taints else (),
+        topology=tuple([intern(layer) for layer in (labels.layer_1, labels.layer_2, labels.layer_3) if layer]),
         created=seconds(meta.creation_timestamp),
         simulated=labels.simulated == "true",
     )
+
+
+def _conditions(found: list[RawCondition | None] | None) -> tuple[bool | None, tuple[Condition, ...]]:
+    """Whether the node is ready (None: nobody says), and the conditions that are bad now."""
+    ready: bool | None = None
+    problems: tuple[Condition, ...] = ()
+    for one in found or ():
+        if one and one.type:
+            if ready is None and one.type == "Ready":
+                ready = one.status == "True"
+            if is_problem(one.type, one.status or ""):
+                problems += (condition(one),)
+    return ready, problems
+
+
+def _internal_ip(addresses: list[RawAddress | None] | None) -> str:
+    for one in addresses or ():
+        if one and one.type == "InternalIP":
+            return one.address or ""
+    return ""
 
 
 @lru_cache(1024)

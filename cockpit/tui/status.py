@@ -14,6 +14,8 @@ from cockpit.tui.lines import content
 from cockpit.tui.views import Scene
 
 SEPARATOR: Part = (" · ", Tone.MUTED)
+WEIGHTY = frozenset({"api", "nodes", "pods", "jobs"})
+"""Named first when several are not well."""
 QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "events"})
 
 
@@ -99,7 +101,8 @@ def _forbidden(scene: Scene) -> list[Part]:
 def _freshness(place: Place, scene: Scene, most: int) -> list[Part]:
     if not place.connected:
         return [("◌ connecting", Tone.INFO)]
-    found = [part for name, health in sorted(scene.snapshot.health.items()) if (part := _health_words(name, health, scene.now))]
+    told = sorted(scene.snapshot.health.items(), key=lambda one: (one[0] not in WEIGHTY, one[0]))
+    found = [part for name, health in told if (part := _health_words(name, health, scene.now))]
     if not found:
         return [("● live", Tone.GOOD)]
     stale = [health.since for health in scene.snapshot.health.values() if health.state is State.STALE and health.since]
@@ -154,5 +157,6 @@ def key_parts(keys: Iterable[tuple[str, str, bool]]) -> list[Part]:
     """The footer out of (key, word, enabled); a disabled one is dim."""
     parts: list[Part] = []
     for key, word, enabled in keys:
-        parts += [(key, Tone.INFO if enabled else Tone.TRACK), (f" {word}   ", Tone.PLAIN if enabled else Tone.TRACK)]
+        gap: Part = ("   " if parts else "", Tone.PLAIN)
+        parts += [gap, (key, Tone.INFO if enabled else Tone.TRACK), (f" {word}", Tone.PLAIN if enabled else Tone.TRACK)]
     return parts

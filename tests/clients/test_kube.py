@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cockpit.clients.kube import Kube, list_meta
+from cockpit.clients.kube import Kube
+from cockpit.clients.pages import AHEAD, HEAD_BYTES, list_meta
 from cockpit.clients.transport import BUSY_TRIES
 from cockpit.errors import (
     ActionFailed,
@@ -42,6 +43,32 @@ def test_pages_are_followed_and_gzip_is_asked_for(connected: Any) -> None:
     ]
     assert all("gzip" in request.headers["Accept-Encoding"] for request in server.requests)
     assert all("resourceVersion" not in request.query for request in server.requests)
+
+
+def test_the_next_page_is_asked_for_while_this_one_is_still_coming(connected: Any) -> None:
+    last = threading.Event()
+
+    def answer(request: Request) -> None:
+        if request.query.get("continue"):
+            last.set()
+            request.json({"metadata": {}, "items": ["last"]})
+            return
+        with request.stream() as send:
+            send(b'{"metadata":{"continue":"next"},"items":["%s"' % (b"x" * HEAD_BYTES))
+            assert last.wait(10.0)
+            send(b"]}")
+
+    kube, _ = connected(answer)
+    assert [len(json.loads(page)["items"][0]) for page in kube.pages("/api/v1/pods")] == [HEAD_BYTES, len("last")]
+
+
+def test_a_list_nobody_reads_on_is_not_read_to_its_end(connected: Any) -> None:
+    kube, server = connected(lambda request: request.json({"metadata": {"continue": "next"}, "items": []}))
+    pages = kube.pages("/api/v1/pods")
+    next(pages)
+    pages.close()
+    until(lambda: not any(thread.name == "page" for thread in threading.enumerate()))
+    assert len(server.requests) <= 2 * AHEAD
 
 
 @pytest.mark.parametrize(("after", "refusals", "asked"), [("0", 3, 4), ("0", 99, BUSY_TRIES), ("60", 99, 1), ("", 99, 1)])

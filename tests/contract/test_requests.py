@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cockpit.clients.kube import Kube, list_meta
+from cockpit.clients.kube import Kube
+from cockpit.clients.pages import list_meta
 from cockpit.errors import ActionFailed, CockpitError, Conflict, Forbidden, Gone, Invalid, NotFound, NotServed
 from tests.contract.conftest import Place
 from tests.contract.definitions import ANYTHING, crd, install
