@@ -37,6 +37,8 @@ from cockpit.rows import Rows
 
 PULLING_STATES = frozenset({"ContainerCreating", "PodInitializing", "Init", "Pulling", "ErrImagePull", "ImagePullBackOff"})
 CRASHED_STATES = frozenset({"CrashLoopBackOff", "Error", "OOMKilled", "StartError", "ContainerCannotRun"})
+SHORTAGE_SECONDS = 180.0
+"""How long Karpenter keeps an offering without capacity out of its choice."""
 OCCUPYING_PHASES = frozenset({"Pending", "Running"})
 
 
@@ -74,6 +76,7 @@ class Snapshot:
     efa_by_node: Rows[str, tuple[DeviceKey, ...]] = field(default_factory=_empty)
     workloads_by_job: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     events_by_object: Rows[tuple[str, str, str], tuple[PodKey, ...]] = field(default_factory=_empty)
+    shortages_by_pool: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
 
     def believed(self, source: str) -> bool:
         """True when that source is live; a source that was never started is not believed."""
@@ -245,8 +248,22 @@ class Snapshot:
         for pod in self.pods_of(job):
             if phase is Phase.PROVISIONING and pod.node is None and (claim := self.claim_for(pod)):
                 yield f"{claim.name} waits for {claim.waits_for or 'its node'}"
+            elif phase in (Phase.PENDING, Phase.PROVISIONING) and pod.node is None and (said := self._karpenter_on(pod)):
+                yield said
             elif pod.message and phase in (Phase.PENDING, Phase.PROVISIONING, Phase.PULLING, Phase.RESTARTING):
                 yield pod.message
+
+    def _karpenter_on(self, pod: Pod) -> str:
+        """Why Karpenter makes no node for a pod, in its own words; it knows more than the scheduler, which only sees the nodes there are."""
+        about = self.events_about("Pod", pod.key.namespace, pod.key.name)
+        return next((event.message for event in about if event.reason == "FailedScheduling" and event.source == "karpenter"), "")
+
+    def shortage_in(self, pool: str, now: float) -> Event | None:
+        """The newest lack of capacity of a NodePool, while Karpenter remembers it; its claim is gone, so only the event tells."""
+        found = [
+            event for key in self.shortages_by_pool.get(pool, ()) if (event := self.events.get(key)) and now - (event.at or 0.0) < SHORTAGE_SECONDS
+        ]
+        return max(found, key=lambda event: event.at or 0.0, default=None)
 
     def events_about(self, kind: str, namespace: str, name: str) -> list[Event]:
         """Events of one object, newest first."""

@@ -41,7 +41,10 @@ INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
     "gpus": (("gpus_by_node", lambda row: row.key.node), ("gpus_by_pod", lambda row: row.pod)),
     "efa": (("efa_by_node", lambda row: row.key.node),),
     "workloads": (("workloads_by_job", lambda row: row.job_uid or None),),
-    "events": (("events_by_object", lambda row: (row.involved_kind, row.involved_namespace, row.involved_name)),),
+    "events": (
+        ("events_by_object", lambda row: (row.involved_kind, row.involved_namespace, row.involved_name)),
+        ("shortages_by_pool", lambda row: row.involved_name.rsplit("-", 1)[0] if row.reason == "InsufficientCapacityError" else None),
+    ),
 }
 
 

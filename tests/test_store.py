@@ -150,3 +150,31 @@ def test_a_pod_nominated_to_a_claim_is_provisioning() -> None:
 def phase(store: Store) -> Phase:
     picture = store.snapshot()
     return picture.phase_of(picture.jobs[JOB])
+
+
+def test_a_shortage_outlives_its_claim_and_not_karpenters_memory() -> None:
+    from cockpit.model import Event
+
+    store = Store()
+    said = Event(PodKey("default", "e"), "NodeClaim", "", "gpu-efa-x7k2p", "InsufficientCapacityError", "no p5 in 2a", at=1000.0)
+    store.apply(Upsert("events", "events", (said,)))
+    picture = store.snapshot()
+    assert picture.shortage_in("gpu-efa", 1100.0) == said
+    assert picture.shortage_in("gpu", 1100.0) is None
+    assert picture.shortage_in("gpu-efa", 1200.0) is None
+
+
+def test_a_pending_job_says_what_karpenter_says() -> None:
+    from cockpit.model import Event
+
+    store = Store()
+    store.apply(
+        Upsert("jobs", "jobs", (job(),)),
+        Upsert("pods", "pods", (pod("a", None, "Pending", message="0/6 nodes are available"),)),
+    )
+    picture = store.snapshot()
+    assert picture.reason_of(picture.jobs[JOB]) == "0/6 nodes are available"
+    said = Event(PodKey("default", "e"), "Pod", "default", "a", "FailedScheduling", "no instance type has the offering", source="karpenter", at=9.0)
+    store.apply(Upsert("events", "events", (said,)))
+    picture = store.snapshot()
+    assert picture.reason_of(picture.jobs[JOB]) == "no instance type has the offering"

@@ -52,28 +52,19 @@ class Facts(Static):
 class Detail(Vertical):
     """Two persistent widgets, a table and a text; nothing is mounted when a room opens."""
 
-    def compose(self) -> ComposeResult:
-        yield Facts(id="facts")
-        yield VirtualTable(Names("Nothing", (), ""), id="room")
-        yield LineView(id="text")
-
-    def on_mount(self) -> None:
-        """Start with nothing open."""
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.facts, self.table, self.text = Facts(id="facts"), VirtualTable(Names("Nothing", (), ""), id="room"), LineView(id="text")
         self.stack: list[Room] = []
         self.scene = Scene()
+
+    def compose(self) -> ComposeResult:
+        yield from (self.facts, self.table, self.text)
 
     @property
     def room(self) -> Room | None:
         """What is open now."""
         return self.stack[-1] if self.stack else None
-
-    @property
-    def table(self) -> VirtualTable:
-        return self.query_one("#room", VirtualTable)
-
-    @property
-    def text(self) -> LineView:
-        return self.query_one("#text", LineView)
 
     @property
     def ink(self) -> int:
@@ -99,14 +90,13 @@ class Detail(Vertical):
         self.scene = scene
         table, text = self.table, self.text
         table.display, text.display = room.view is not None, room.view is None
-        facts = self.query_one(Facts)
         if room.view is not None:
             table.show(room.view, scene)
             if room.cursor in table.order.keys:
                 table.put_cursor(table.order.keys.index(room.cursor))
-            facts.put(room.view.facts(scene))
+            self.facts.put(room.view.facts(scene))
         else:
-            facts.put([])
+            self.facts.put([])
             text.open(room.title, room.lines, room.following)
         self.front.focus()
 
@@ -120,11 +110,11 @@ class Detail(Vertical):
         self.scene = scene
         if self.room is not None and self.room.view is not None:
             self.table.advance(scene, changes)
-            self.query_one(Facts).put(self.room.view.facts(scene))
+            self.facts.put(self.room.view.facts(scene))
 
     def settle(self, scene: Scene) -> None:
         """Let time pass."""
         if self.room is not None and self.room.view is not None:
             self.table.settle(scene, ticking=True)
             if self.room.view.ticking:
-                self.query_one(Facts).put(self.room.view.facts(scene))
+                self.facts.put(self.room.view.facts(scene))

@@ -53,7 +53,8 @@ class NodePools(View):
         if "prices" in changes:
             return None
         empty: frozenset[Any] = frozenset()
-        return changes.get("nodepools", empty) | changes.get("nodes_by_pool", empty) | changes.get("claims_by_pool", empty)
+        of_pools = ("nodepools", "nodes_by_pool", "claims_by_pool", "shortages_by_pool")
+        return {key for name in of_pools for key in changes.get(name, empty)}
 
     def cells(self, scene: Scene, key: Any) -> tuple[Cell, ...]:
         picture, pool = scene.snapshot, scene.snapshot.nodepools[key]
@@ -63,7 +64,7 @@ class NodePools(View):
             cell(f"{len(picture.nodes_by_pool.get(key, ())):,}"),
             *self._gpu_cells(pool),
             cell(claim.name) if claim else BLANK,
-            self._waits(pool, claim, scene.now),
+            self._waits(pool, claim, scene),
             number(self._dollars(picture, key), "{:,.2f}"),
         )
 
@@ -74,14 +75,17 @@ class NodePools(View):
         shown = cell(f"{int(used or 0):,}/{'∞' if limit is None else format(int(limit), ',')}")
         return shown, gauge((used or 0) / limit) if limit else cell("no limit", Tone.MUTED)
 
-    def _waits(self, pool: NodePool, claim: NodeClaim | None, now: float) -> Cell:
+    def _waits(self, pool: NodePool, claim: NodeClaim | None, scene: Scene) -> Cell:
         if pool.ready is False:
             why = next((one.message or one.reason for one in pool.conditions if one.status == "False"), "")
             return cell(f"✖ not ready {why}", Tone.BAD)
+        short = scene.snapshot.shortage_in(pool.name, scene.now)
+        if short is not None:
+            return cell(f"▲ no capacity {age(scene.now - short.at)}" if short.at else "▲ no capacity", Tone.WARN)
         if claim is None:
             return cell("● ready", Tone.GOOD) if pool.ready else cell("? unknown", Tone.MUTED)
-        slow = claim.created is not None and now - claim.created > SLOW_SECONDS
-        return cell(f"{'▲' if slow else '◌'} {waits(claim, now)}", Tone.WARN if slow else Tone.INFO)
+        slow = claim.created is not None and scene.now - claim.created > SLOW_SECONDS
+        return cell(f"{'▲' if slow else '◌'} {waits(claim, scene.now)}", Tone.WARN if slow else Tone.INFO)
 
     def weigh(self, scene: Scene, key: Any) -> Sums:
         waiting = sum(bool(claim.waits_for) and not claim.deleting for claim in scene.snapshot.claims_in(key))
@@ -100,6 +104,9 @@ class NodePools(View):
     def fault(self, scene: Scene, key: Any) -> tuple[int, str] | None:
         if scene.snapshot.nodepools[key].ready is False:
             return 2, f"NodePool {key} is not ready"
+        short = scene.snapshot.shortage_in(key, scene.now)
+        if short is not None:
+            return 2, f"NodePool {key} finds no capacity: {short.message.rsplit('InsufficientInstanceCapacity: ', 1)[-1]}"
         claim = waiting_claim(scene.snapshot, key)
         if claim is None or not claim.created or scene.now - claim.created < SLOW_SECONDS:
             return None

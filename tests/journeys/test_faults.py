@@ -96,6 +96,8 @@ async def test_a_claim_without_capacity_says_what_it_waits_for(world: World) -> 
     async with open_cockpit(world, size=(200, 50)) as screen:
         await ready(screen, "")
         await screen.sees(lambda: any(word in screen.row("jobs", "waits") for word in ("pending", "provisioning")))
+        await screen.sees(lambda: "▲ no capacity" in screen.row("nodepools", "gpu-efa"))
+        await screen.sees("finds no capacity: We currently do not have sufficient p5.48xlarge capacity")
         await screen.press("colon")
         await screen.type("events")
         await screen.press("enter")
