@@ -143,9 +143,7 @@ class Report:
         }
         self._event("start", **where, torch=torch.__version__, **fields)
 
-    def step(
-        self, step: int, *, loss: float, lr: float, grad_norm: float, step_seconds: float, data_seconds: float, compute_seconds: float
-    ) -> None:
+    def step(self, step: int, *, loss: float, lr: float, grad_norm: float, step_seconds: float, data_seconds: float, compute_seconds: float) -> None:
         """One step's line and metrics; `loss` is the mean over all ranks, and so the tokens a second are of all ranks."""
         rank, work = self.rank, self.work
         rate = work.tokens * rank.world_size / step_seconds
@@ -173,6 +171,10 @@ class Report:
         """The last line: `end`, `stopped` or `failed`, with where the training stands."""
         losses = {"loss_first": self.loss_first, "loss_last": self.loss_last}
         self._event(event, step=self.last_step, **losses, seconds=time.perf_counter() - self.started, **fields)
+
+    def checkpoint(self, **fields: Any) -> None:
+        """The line of one checkpoint, from rank 0: `state` whole, or failed with its `reason`."""
+        self._event("checkpoint", **fields)
 
     def text(self) -> str:
         """Prometheus text format 0.0.4; a gauge that has no value yet is left out, never 0."""

@@ -19,6 +19,7 @@ PATIENCE_SECONDS = 60
 FOREIGN = (
     "RANK",
     "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
     "WORLD_SIZE",
     "MASTER_ADDR",
     "MASTER_PORT",
@@ -114,11 +115,12 @@ def _end(training: Training) -> None:
 
 @pytest.fixture
 def start_ranks(start: Start) -> Callable[..., list[Training]]:
-    """Two ranks without torchrun, as a PyTorchJob sets them up: RANK, WORLD_SIZE and MASTER_*."""
+    """Ranks without torchrun, as a PyTorchJob sets them up: RANK, WORLD_SIZE and MASTER_*."""
 
-    def _start(*flags: str, **env: str) -> list[Training]:
-        master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)), "WORLD_SIZE": "2"}
-        return [start("-m", "training.ddp", *flags, RANK=str(rank), LOCAL_RANK=str(rank), **master, **env) for rank in range(2)]
+    def _start(*flags: str, strategy: str = "ddp", world_size: int = 2, **env: str) -> list[Training]:
+        master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)), "WORLD_SIZE": str(world_size)}
+        ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world_size)} for rank in range(world_size)]
+        return [start("-m", f"training.{strategy}", *flags, **one, **master, **env) for one in ranks]
 
     return _start
 
