@@ -15,22 +15,18 @@ In a script of your own, once torch.distributed is initialised (the model may be
 Every method is called by every rank. What the files look like stands in training/manifest.py.
 """
 
-import platform
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import blake2b
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
 from torch.distributed.checkpoint import CheckpointException
 
 from training.manifest import (
@@ -49,7 +45,9 @@ from training.manifest import (
     refusal,
     verdicts,
 )
-from training.stores import Store
+from training.provenance import code_checksum, generators, restore, versions
+from training.report import warn
+from training.stores import Store, blame, line_of
 
 PATIENCE = timedelta(minutes=30)  # a rank waits this long for another one's share of a checkpoint
 RNG = "rng_{rank}.pt"
@@ -84,26 +82,6 @@ class Run:
     model: str
     seed: int
     stage: int = 0  # of ZeRO
-
-
-def shapes_of(model: nn.Module) -> dict[str, list[int]]:
-    """Shape of every parameter, whoever holds which part of it."""
-    return {name: list(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in model.named_parameters()}
-
-
-def generators() -> dict[str, torch.Tensor]:
-    """The state of this rank's random number generators."""
-    on_gpu = {"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {}
-    return {"cpu": torch.get_rng_state(), **on_gpu}
-
-
-def code_checksum() -> str:
-    """Of the files of training/ and of the script that was started."""
-    files = {*Path(__file__).parent.glob("*.py"), *filter(Path.is_file, [Path(sys.argv[0])])}
-    digest = blake2b(digest_size=16)
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 class Checkpoints:
@@ -219,10 +197,7 @@ class Checkpoints:
         format.load(self._folder, manifest, self.group)
         mine = self._folder / RNG.format(rank=self.rank)
         if manifest.world_size == self.world_size and mine.exists():
-            state = torch.load(mine, weights_only=True)
-            torch.set_rng_state(state["cpu"])
-            if "cuda" in state and torch.cuda.is_available():
-                torch.cuda.set_rng_state(state["cuda"])
+            restore(torch.load(mine, weights_only=True))
         dist.barrier(group=self.group)
         if not self.store.shared and self.local_rank == 0:
             self.store.tidy(manifest.step, f"{self.attempt}-read")
@@ -290,15 +265,13 @@ class Checkpoints:
 
     def _commit(self, step: int, files: dict[str, File]) -> str:
         """Make it a checkpoint and let old ones go; why it failed, or nothing."""
-        run, versions = self.run, {"python": platform.python_version(), "torch": str(torch.__version__)}
-        if deepspeed := sys.modules.get("deepspeed"):
-            versions["deepspeed"] = deepspeed.__version__
+        run = self.run
         manifest = Manifest(
             step=step, sequence=self._sequence + 1, strategy=run.strategy, format=READS[run.strategy], stage=run.stage,
             world_size=self.world_size, model=run.model, shapes=self._shapes,
             data={"seed": run.seed, "step": step, "global_batch": self.global_batch}, rng=RNG,
             folder="" if self.store.shared else self.attempt, files=files,
-            code=code_checksum(), versions=versions, time=time.time(),
+            code=code_checksum(), versions=versions(), time=time.time(),
         )  # fmt: skip
         try:
             self.store.commit(manifest, self.attempt)
@@ -325,23 +298,3 @@ class Checkpoints:
         self._thread.shutdown(wait=False)
         if self.rank == 0 and (self._pending is None or self._pending.done()):
             self.store.unlock()
-
-
-def line_of(error: BaseException) -> str:
-    """An error in one line; the operating system's word where that is what caused it."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__ or cause.__context__
-    text = str(error) if cause is None else getattr(cause, "strerror", None) or str(cause)
-    return (text or type(error).__name__).strip().split("\n", 1)[0]
-
-
-def blame(error: BaseException, rank: int) -> str:
-    """`rank N: why`: this rank's error, or of the errors that DCP collects from all ranks this one's or the first."""
-    failures: dict[int, Any] = getattr(error, "failures", None) or {rank: (error, None)}
-    who = rank if rank in failures else min(failures)
-    return f"rank {who}: {line_of(failures[who][0])}"
-
-
-def warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr, flush=True)

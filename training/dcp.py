@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.futures import Future
 
-from training.checkpoint import line_of, shapes_of
 from training.manifest import Manifest
+from training.model import shapes_of
+from training.stores import line_of
 
 
 def local(tensor: Tensor) -> Tensor:

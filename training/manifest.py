@@ -10,7 +10,7 @@ A place of checkpoints holds
     latest                         names the last one committed: for people, since only a manifest proves a checkpoint whole
     .lock                          held with flock by the job that writes here
 
-This file knows the first three; training/checkpoint.py writes them, training/stores.py and training/s3.py are the places.
+training/checkpoint.py writes them, to the places of training/stores.py and training/s3.py.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Manifest:
 
 
 class NotWhole(ValueError):
-    """Why a manifest, or the checkpoint it describes, cannot be trusted; one line."""
+    """Why a checkpoint, or its manifest, cannot be trusted; one line."""
 
 
 class Uncommitted(NotWhole):
@@ -183,21 +183,17 @@ class Verdict:
 
 def crc32_of(path: str | os.PathLike[str]) -> File:
     """Size and checksums of a local file."""
-    sums, size = [], 0
     with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            sums.append(f"{zlib.crc32(chunk):08x}")
-            size += len(chunk)
-    return File(size, sums)
+        sums = [f"{zlib.crc32(chunk):08x}" for chunk in iter(lambda: file.read(CHUNK_BYTES), b"")]
+        return File(file.tell(), sums)
 
 
 def chunks(manifest: Manifest, sampled: bool = False) -> list[tuple[str, int]]:
     """(file, index) of every chunk; `sampled`: the first and last of each file and one between, chosen anew each time."""
     found = []
-    for name, file in manifest.files.items():
-        indices = range(len(file.crc32))
-        few = {0, len(indices) - 1, random.randrange(len(indices))} if sampled and indices else set(indices)
-        found += [(name, index) for index in sorted(few)]
+    for name, count in ((name, len(file.crc32)) for name, file in manifest.files.items()):
+        indices = sorted({0, count - 1, random.randrange(count)}) if sampled and count else range(count)
+        found += [(name, index) for index in indices]
     return found
 
 
@@ -205,8 +201,9 @@ def broken_chunk(place: Place, entry: str, manifest: Manifest, name: str, index:
     """Why that chunk is not what was written; empty when it is."""
     path = f"{manifest.folder}/{name}" if manifest.folder else name
     data = place.read(entry, path, index * CHUNK_BYTES, CHUNK_BYTES)
-    good = f"{zlib.crc32(data):08x}" == manifest.files[name].crc32[index]
-    return "" if good else f"{name} fails its checksum {index * CHUNK_BYTES} to {index * CHUNK_BYTES + len(data)} bytes in"
+    if f"{zlib.crc32(data):08x}" == manifest.files[name].crc32[index]:
+        return ""
+    return f"{name} fails its checksum {index * CHUNK_BYTES} to {index * CHUNK_BYTES + len(data)} bytes in"
 
 
 def check(place: Place, entry: str, depth: str = "sampled") -> Manifest:
@@ -234,9 +231,9 @@ def verify(place: Place, entry: str, depth: str = "sampled") -> Verdict:
     match = ENTRY.fullmatch(entry)
     if match is None:
         raise ValueError(f"{entry!r} is not the name of a checkpoint")
-    step, aside = int(match[1] or match[2]), match[2] is not None
+    step = int(match[1] or match[2])
     try:
-        if aside:
+        if match[2]:
             raise Uncommitted("its writer died before it was committed")
         return Verdict(entry, step, WHOLE, "", check(place, entry, depth))
     except NotWhole as error:
@@ -284,8 +281,8 @@ def refusal(manifest: Manifest, strategy: str, shapes: dict[str, list[int]] | No
 def main() -> int:
     parser = argparse.ArgumentParser(prog="training.manifest", description="List the checkpoints of a folder and say which are whole.")
     parser.add_argument("folder")
-    parser.add_argument("--full", action="store_true", help="read every byte instead of samples")
-    parser.add_argument("--json", action="store_true", help="one JSON object a checkpoint")
+    for flag, text in (("--full", "read every byte instead of samples"), ("--json", "one JSON object a checkpoint")):
+        parser.add_argument(flag, action="store_true", help=text)
     asked = parser.parse_args()
     try:
         for verdict in verdicts(FolderPlace(asked.folder), "full" if asked.full else "sampled"):

@@ -132,6 +132,11 @@ def parameter_count(model: nn.Module) -> int:
     return sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in model.parameters())
 
 
+def shapes_of(model: nn.Module) -> dict[str, list[int]]:
+    """Shape of every parameter, whoever holds which part of it."""
+    return {name: list(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in model.named_parameters()}
+
+
 def flops_per_token(model: nn.Module, shape: Shape) -> int:
     """Floating-point operations to train on one token: 6 per weight that multiplies, plus attention (PaLM, appendix B).
 

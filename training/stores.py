@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from training.manifest import NAME, FolderPlace, Manifest, Place, entry_of
 
@@ -58,6 +58,22 @@ def open_store(where: str) -> Store:
 
         return Bucket(where)
     return Folder(where)
+
+
+def line_of(error: BaseException) -> str:
+    """An error in one line; the operating system's word where that is what caused it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    text = str(error) if cause is None else getattr(cause, "strerror", None) or str(cause)
+    return (text or type(error).__name__).strip().split("\n", 1)[0]
+
+
+def blame(error: BaseException, rank: int) -> str:
+    """`rank N: why`: this rank's error, or of the errors that DCP collects from all ranks this one's or the first."""
+    failures: dict[int, Any] = getattr(error, "failures", None) or {rank: (error, None)}
+    who = rank if rank in failures else min(failures)
+    return f"rank {who}: {line_of(failures[who][0])}"
 
 
 def fsync(path: str | os.PathLike[str]) -> None:

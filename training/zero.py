@@ -28,13 +28,14 @@ import torch.distributed as dist
 from torch import Tensor
 
 from training import loop
-from training.checkpoint import CannotResume, line_of, shapes_of
+from training.checkpoint import CannotResume
 from training.loop import Trainee
 from training.manifest import Manifest, entry_of
-from training.model import PRESETS, Decoder
+from training.model import PRESETS, Decoder, shapes_of
 from training.optimizer import adamw, set_rate
 from training.options import Options, pick_precision, refuse
 from training.ranks import Rank
+from training.stores import line_of
 
 TAG = "deepspeed"  # the folder that DeepSpeed makes in a checkpoint
 
