@@ -168,11 +168,22 @@ class DeepSpeedFormat:
         dist.all_gather_object(problems, problem, group=group)
         if any(problems):
             raise CannotResume(next(filter(None, problems)))
-        self.engine._config.load_universal_checkpoint = True
-        self._load(universal, TAG)
+        self._load_universal(universal)
         dist.barrier(group=group)
         if mine:
             shutil.rmtree(universal)
+
+    def _load_universal(self, folder: Path) -> None:
+        """Load, and mend what stage 3 then gets wrong: it gives all groups the first one's weight decay, and one counter of steps to share."""
+        torchs = self.engine.optimizer.optimizer
+        own = [{name: value for name, value in group.items() if name != "params"} for group in torchs.param_groups]
+        self.engine._config.load_universal_checkpoint = True
+        self._load(folder, TAG)
+        for group, mine in zip(torchs.param_groups, own, strict=True):
+            group.update(mine)
+        for state in torchs.state.values():
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].clone()
 
     def _load(self, folder: Path, tag: str) -> None:
         with quiet():
