@@ -40,6 +40,12 @@ def replicate(options: Options, rank: Rank, precision: torch.dtype | None = None
         with torch.autocast(rank.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
             return replica(tokens, targets)
 
+    # DDP lays its buckets out anew after the first backward pass. Three ranks and more add a gradient in an order that depends on its
+    # place in a bucket, so a resumed run would differ in the last bits of its first step: let every run have that pass before it starts.
+    zeros = torch.zeros(options.batch, model.shape.context, dtype=torch.int64, device=rank.device)
+    forward(zeros, zeros).backward()
+    model.zero_grad()
+
     def update(rate: float) -> float:
         norm = clip_grad_norm_(model.parameters(), options.clip or math.inf).item()
         if math.isfinite(norm):  # else the weights stay those of the step before
