@@ -128,8 +128,13 @@ class Decoder(nn.Module):
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Trainable numbers in the model; shared weights count once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Trainable numbers in the model, sharded or not; shared weights count once."""
+    return sum(getattr(parameter, "ds_numel", parameter.numel()) for parameter in model.parameters())
+
+
+def shapes_of(model: nn.Module) -> dict[str, list[int]]:
+    """Shape of every parameter, whoever holds which part of it."""
+    return {name: list(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in model.named_parameters()}
 
 
 def flops_per_token(model: nn.Module, shape: Shape) -> int:

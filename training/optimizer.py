@@ -10,8 +10,9 @@ FLOOR = 0.1  # share of the peak rate at the last step
 
 def adamw(model: nn.Module, device: torch.device) -> torch.optim.AdamW:
     """AdamW that decays matrices only (not the norms), fused on a GPU; its rate is set step by step with `set_rate`."""
-    matrices = [parameter for parameter in model.parameters() if parameter.dim() >= 2]
-    vectors = [parameter for parameter in model.parameters() if parameter.dim() < 2]
+    dims = {parameter: len(getattr(parameter, "ds_shape", parameter.shape)) for parameter in model.parameters()}  # DeepSpeed: as it was whole
+    matrices = [parameter for parameter, dim in dims.items() if dim >= 2]
+    vectors = [parameter for parameter, dim in dims.items() if dim < 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=device.type == "cuda")
 

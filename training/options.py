@@ -14,6 +14,8 @@ import torch
 from training.model import PRESETS
 
 BAD_FLAGS = 2  # exit code
+SHARDINGS = ("full", "grad-op", "hybrid")
+OFFLOADS = ("none", "optimizer", "all")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Options:
     model: str
     steps: int
     seed: int
+    global_batch: int | None
     batch: int  # sequences this rank takes a step
     lr: float | None
     warmup: int | None
@@ -35,6 +38,16 @@ class Options:
     metrics_port: int | None
     timeout_seconds: float
     grace_seconds: float
+    checkpoint_dir: str | None
+    checkpoint_every: int
+    keep_last: int
+    keep_every: int
+    resume: str
+    sharding: str = "full"  # fsdp
+    replicas: int | None = None  # fsdp, hybrid sharding
+    activation_checkpointing: bool = False  # fsdp
+    stage: int = 0  # zero
+    offload: str = "none"  # fsdp, zero
 
 
 class Parser(argparse.ArgumentParser):
@@ -86,6 +99,38 @@ def number(kind: type[int] | type[float], low: float, high: float = math.inf) ->
     return parse
 
 
+def checkpoint_to_resume(text: str) -> str:
+    """An argparse type: auto, none, or a step."""
+    if text in ("auto", "none"):
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto, none nor a step{nearest(text, ('auto', 'none'))}")
+    return str(int(text))
+
+
+def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
+    """Where checkpoints go, how many are kept, and which one is gone on from."""
+    flag, count = parser.add_argument, number(int, 0)
+    flag("--checkpoint-dir", metavar="DIR", help="a folder all ranks share, or s3://BUCKET/PREFIX (default: no checkpoints)")
+    flag("--checkpoint-every", type=number(int, 1), default=100, metavar="K", help="steps (default 100); also at the end and on SIGTERM")
+    flag("--keep-last", type=number(int, 1), default=3, metavar="N", help="checkpoints that stay (default 3)")
+    flag("--keep-every", type=count, default=0, metavar="M", help="also keep those of every M-th step (default 0: none)")
+    flag("--resume", type=checkpoint_to_resume, default="auto", metavar="STEP", help="auto (default: the last whole one), none or a step")
+
+
+def add_strategy_flags(strategy: str, parser: argparse.ArgumentParser) -> None:
+    """What only one strategy takes."""
+    flag = parser.add_argument
+    if strategy == "fsdp":
+        flag("--sharding", type=one_of(SHARDINGS), default="full", help=f"{', '.join(SHARDINGS)} (default full)")
+        flag("--replicas", type=number(int, 1), metavar="N", help="copies of the model in hybrid sharding (default: one a machine)")
+        flag("--activation-checkpointing", action="store_true", help="compute each block again in the backward pass")
+        flag("--offload", type=one_of(("none", "cpu")), default="none", help="none (default) or cpu: what to keep in host memory")
+    if strategy == "zero":
+        flag("--stage", type=int, choices=(1, 2, 3), default=2, help="split 1: the optimizer, 2: and gradients, 3: and weights (default 2)")
+        flag("--offload", type=one_of(OFFLOADS), default="none", help=f"{', '.join(OFFLOADS)} (default none): what to keep in host memory")
+
+
 def read_options(strategy: str, argv: Sequence[str]) -> Options:
     """Options of `python -m training.<strategy>`; a wrong flag is one line on rank 0's stderr and exit code 2."""
     parser = Parser(prog=f"training.{strategy}", allow_abbrev=False)
@@ -98,7 +143,12 @@ def read_options(strategy: str, argv: Sequence[str]) -> Options:
     flag("--warmup", type=number(int, 0), metavar="STEPS", help="before the cosine (default: a tenth of --steps, at most 100)")
     flag("--clip", type=number(float, 0), default=1.0, metavar="NORM", help="largest gradient norm; 0: no clipping (default 1.0)")
     flag("--step-pause", dest="step_pause_seconds", type=seconds, default=0.0, metavar="SECONDS", help="idle time a step (default 0)")
-    flag("--device", type=one_of(("auto", "cpu", "cuda")), default="auto", help="auto (default: cuda where there is one), cpu or cuda")
+    flag(
+        "--device",
+        type=one_of(("auto", "cpu", "cuda")),
+        default="cpu" if strategy == "amx" else "auto",
+        help="auto (cuda where there is one), cpu or cuda",
+    )
     flag("--precision", type=one_of(("auto", "fp32", "bf16")), default="auto", help="auto (default: bf16 on capable GPUs), fp32 or bf16")
     flag("--compile", action="store_true", help="compile the model with torch.compile")
     flag("--log-json", metavar="PATH", help="append the JSON lines to PATH too; %%r in it becomes the rank")
@@ -106,19 +156,21 @@ def read_options(strategy: str, argv: Sequence[str]) -> Options:
     flag("--metrics-port", type=port, default=of_env, metavar="PORT", help="Prometheus text on PORT + local rank (default: none)")
     flag("--timeout", dest="timeout_seconds", type=number(float, 1), default=120.0, metavar="SECONDS", help="wait for a peer (default 120)")
     flag("--grace", dest="grace_seconds", type=seconds, default=20.0, metavar="SECONDS", help="a step may take after SIGTERM (default 20)")
+    add_checkpoint_flags(parser)
+    add_strategy_flags(strategy, parser)
     asked = vars(parser.parse_args(argv))
-    batch = batch_per_rank(asked["model"], asked.pop("global_batch"), int(os.environ.get("WORLD_SIZE", "1")))
+    batch = batch_per_rank(asked["model"], asked["global_batch"], int(os.environ.get("WORLD_SIZE", "1")))
     return Options(batch=batch, **asked)
 
 
-def batch_per_rank(model: str, global_batch: int | None, world_size: int) -> int:
+def batch_per_rank(model: str, global_batch: int | None, world_size: int, whose: str = "--global-batch") -> int:
     """Sequences each rank takes a step; a global batch that does not divide is refused with the arithmetic."""
     if global_batch is None:
         return PRESETS[model].batch
     batch, left_over = divmod(global_batch, world_size)
     if left_over:
         near = max(1, batch) * world_size
-        refuse(f"--global-batch {global_batch} over {world_size} ranks leaves {left_over} sequences over; {near} divides")
+        refuse(f"{whose} {global_batch} over {world_size} ranks leaves {left_over} sequences over; {near} divides")
     return batch
 
 

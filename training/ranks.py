@@ -60,11 +60,12 @@ def join(options: Options) -> Rank:
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)  # OpenMP threads spin: on a shared machine two of them are ten times slower than one
     timeout = timedelta(seconds=options.timeout_seconds)
+    backends = "cpu:gloo,cuda:nccl" if backend == "nccl" and options.offload != "none" else backend  # what is offloaded is reduced on the host
     try:
         if "RANK" in os.environ:
-            dist.init_process_group(backend, timeout=timeout)
+            dist.init_process_group(backends, timeout=timeout)
         else:
-            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
+            dist.init_process_group(backends, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
     except dist.DistError as error:
         leave_at_once(PEER_LOST, f"rank {rank}: not all {world_size} ranks met within {options.timeout_seconds:g} s: {first_line(error)}")
     return Rank(rank, local_rank, world_size, restart, device, backend)
@@ -87,7 +88,7 @@ def pick_device(wanted: str, local_rank: int) -> torch.device:
 class Stop:
     """Hears SIGTERM and SIGINT at once, even while the main thread waits inside a collective.
 
-    The step in hand may end within the grace; a step that does not (its peers hang, say) is left where it is.
+    The step in hand and its checkpoint may end within the grace; a step that does not (its peers hang, say) is left where it is.
     """
 
     def __init__(self, grace_seconds: float, rank: int) -> None:
@@ -120,7 +121,9 @@ class Stop:
         self.requested.set()
         if not self._closed.wait(self.grace_seconds):
             name = signal.Signals(heard[0]).name
-            leave_at_once(self.exit_code, f"rank {self.rank}: the step did not end within {self.grace_seconds:g} s of {name}; left in it")
+            leave_at_once(
+                self.exit_code, f"rank {self.rank}: the step and its checkpoint did not end within {self.grace_seconds:g} s of {name}; left in it"
+            )
 
     def wait(self, seconds: float) -> None:
         """Idle, but no longer than until a signal comes."""

@@ -172,6 +172,10 @@ class Report:
         losses = {"loss_first": self.loss_first, "loss_last": self.loss_last}
         self._event(event, step=self.last_step, **losses, seconds=time.perf_counter() - self.started, **fields)
 
+    def checkpoint(self, **fields: Any) -> None:
+        """The line of one checkpoint, from rank 0: `state` whole, or failed with its `reason`."""
+        self._event("checkpoint", **fields)
+
     def text(self) -> str:
         """Prometheus text format 0.0.4; a gauge that has no value yet is left out, never 0."""
         rank, values = self.rank, self.values

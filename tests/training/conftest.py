@@ -1,14 +1,18 @@
-"""Ranks as real processes, with a deadline on everything that is waited for."""
+"""Ranks as real processes, with a deadline on everything that is waited for; and a bucket that can fail."""
 
 import contextlib
+import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ PATIENCE_SECONDS = 60
 FOREIGN = (
     "RANK",
     "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
     "WORLD_SIZE",
     "MASTER_ADDR",
     "MASTER_PORT",
@@ -114,11 +119,12 @@ def _end(training: Training) -> None:
 
 @pytest.fixture
 def start_ranks(start: Start) -> Callable[..., list[Training]]:
-    """Two ranks without torchrun, as a PyTorchJob sets them up: RANK, WORLD_SIZE and MASTER_*."""
+    """Ranks without torchrun, as a PyTorchJob sets them up: RANK, WORLD_SIZE and MASTER_*."""
 
-    def _start(*flags: str, **env: str) -> list[Training]:
-        master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)), "WORLD_SIZE": "2"}
-        return [start("-m", "training.ddp", *flags, RANK=str(rank), LOCAL_RANK=str(rank), **master, **env) for rank in range(2)]
+    def _start(*flags: str, strategy: str = "ddp", world_size: int = 2, **env: str) -> list[Training]:
+        master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)), "WORLD_SIZE": str(world_size)}
+        ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world_size)} for rank in range(world_size)]
+        return [start("-m", f"training.{strategy}", *flags, **one, **master, **env) for one in ranks]
 
     return _start
 
@@ -142,3 +148,78 @@ def free_ports(count: int) -> int:
 @pytest.fixture(name="free_ports")
 def _free_ports() -> Callable[[int], int]:
     return free_ports
+
+
+class Flaky(BaseHTTPRequestHandler):
+    """Passes requests on to moto, but for the share that it answers with 500 or 503, or not at all; sometimes after they went through."""
+
+    protocol_version = "HTTP/1.1"
+    upstream, share, denied, chance = "", 0.0, False, random.Random(7)
+
+    def _pass(self) -> None:
+        body = self._chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(int(self.headers["Content-Length"] or 0))
+        if self.denied and self.command == "PUT":
+            return self._answer(403, {}, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+        fails = self.chance.random() < self.share
+        if fails and self.chance.random() < 0.5:
+            return self._answer(self.chance.choice((500, 503)), {}, b"<Error><Code>SlowDown</Code><Message>again</Message></Error>")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("connection", "expect", "transfer-encoding")}
+        upstream = http.client.HTTPConnection(self.upstream, timeout=20)
+        upstream.request(self.command, self.path, body, headers | {"Content-Length": str(len(body))})
+        answer = upstream.getresponse()
+        status, given, content = answer.status, answer.headers, answer.read()
+        upstream.close()
+        if fails:  # it went through, and nobody hears of it
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
+            return None
+        return self._answer(status, dict(given), content)
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while length := int(self.rfile.readline(), 16):
+            body += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "connection", "transfer-encoding"):
+                self.send_header(name, value)
+        length = next((value for name, value in headers.items() if name.lower() == "content-length"), "0") if self.command == "HEAD" else len(content)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def flaky(monkeypatch, tmp_path) -> Iterator[type[Flaky]]:
+    """A bucket `runs` of moto's, and the proxy in front of it that AWS_ENDPOINT_URL names."""
+    pytest.importorskip("moto", reason="moto is not installed (pip install 'moto[server]')")
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
+    threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+    host, port = server.get_host_and_port()
+    monkeypatch.setattr(Flaky, "upstream", f"{host}:{port}")
+    for name, value in {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_address[1]}")
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    boto3.client("s3").create_bucket(Bucket="runs")
+    yield Flaky
+    proxy.shutdown()
+    proxy.server_close()
+    server.stop()

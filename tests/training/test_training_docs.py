@@ -23,10 +23,12 @@ def first_cells(title: str) -> str:
 
 
 def test_the_flags(capsys):
-    with pytest.raises(SystemExit) as exit_:
-        options.read_options("ddp", ["--help"])
-    assert exit_.value.code == 0
-    offered = set(re.findall(r"(?<![\w-])--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    offered = set()
+    for strategy in ("ddp", "fsdp", "zero", "amx"):
+        with pytest.raises(SystemExit) as exit_:
+            options.read_options(strategy, ["--help"])
+        assert exit_.value.code == 0
+        offered |= set(re.findall(r"(?<![\w-])--[a-z-]+", capsys.readouterr().out)) - {"--help"}
     assert set(re.findall(r"`(--[a-z-]+)`", first_cells("Flags"))) == offered
 
 

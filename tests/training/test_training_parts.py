@@ -35,6 +35,7 @@ def _outside_any_job(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def group() -> Iterator[None]:
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     yield
     dist.destroy_process_group()

@@ -1,0 +1,174 @@
+"""The loop that every strategy runs: find the checkpoint, build, train to the last step, save on the way.
+
+A strategy is a function (`replicate`, `shard`, `engage`...) that builds the model for its ranks and hands the loop a `Trainee`.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from training import ranks
+from training.checkpoint import CannotResume, Checkpoints, Format, Run
+from training.data import Stream
+from training.manifest import Manifest
+from training.model import PRESETS, Decoder, flops_per_token, parameter_count
+from training.optimizer import rate_at
+from training.options import Options, batch_per_rank, read_options, refuse
+from training.ranks import Agreement, Rank, Stop
+from training.report import Report, Work, peak_flops
+from training.stores import open_store
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A model made ready for its ranks: the three parts of a step, and how its state is saved."""
+
+    strategy: str
+    model: Decoder  # bare: its names are the checkpoint's
+    precision: torch.dtype
+    forward: Callable[[Tensor, Tensor], Tensor]  # this rank's tokens and targets to their mean loss
+    backward: Callable[[Tensor], None]  # that loss to gradients, averaged over the ranks
+    update: Callable[[float], float]  # one optimizer step at that rate; the gradient norm before clipping
+    format: Format
+    bytes_reduced: int  # this rank puts into all-reduces in a step
+
+
+Build = Callable[[Options, Rank], Trainee]
+
+
+def run(strategy: str, build: Build) -> None:
+    """The whole life of one rank; never returns."""
+
+    def main() -> int:
+        options = read_options(strategy, sys.argv[1:])
+        rank = ranks.join(options)
+        code = train(strategy, options, rank, build)
+        ranks.leave()
+        return code
+
+    ranks.run(main)
+
+
+def train(strategy: str, options: Options, rank: Rank, build: Build) -> int:
+    """Train to the last step, the first signal or the first loss that is not finite; the exit code that says which."""
+    with checkpoints(strategy, options, rank) as saves:
+        found = saves.find(options.resume) if saves else None
+        options = on_the_same_batch(options, rank, found)
+        trainee = build(options, rank)
+        done = saves.load(trainee.format, options.batch * rank.world_size) if saves else 0
+        return steps(options, rank, trainee, saves, done)
+
+
+def steps(options: Options, rank: Rank, trainee: Trainee, saves: Checkpoints | None, done: int) -> int:
+    """The steps after `done`, each reported, every so many saved."""
+    shape = PRESETS[options.model]
+    stream = Stream(options.seed, shape.vocab, shape.context, options.batch, rank.rank, rank.world_size)
+    flops, peak = flops_per_token(trainee.model, shape), peak_flops(rank, trainee.precision)
+    work = Work(trainee.strategy, options.steps, options.batch * shape.context, trainee.bytes_reduced, flops, peak)
+    report = Report(rank, work, options.log_json, options.metrics_port)
+    report.last_step = done
+    if saves:
+        saves.tell = report.checkpoint
+
+    with report, Stop(options.grace_seconds, rank.rank) as stop:
+        report.start(**described(options, trainee), global_batch=options.batch * rank.world_size, resumed_from=done or None)
+        for step in range(done + 1, options.steps + 1):
+            began = perf_counter()
+            stop.wait(options.step_pause_seconds)
+
+            fetching = perf_counter()
+            tokens, targets = (part.to(rank.device) for part in stream.batch_at(step))
+
+            computing = perf_counter()
+            loss = trainee.forward(tokens, targets)
+            agreement = Agreement(loss, stop)
+            trainee.backward(loss)
+            lr = rate_at(step, options.steps, shape.lr if options.lr is None else options.lr, options.warmup)
+            grad_norm = trainee.update(lr)
+            mean_loss, ranks_not_finite, stopping = agreement.result()
+
+            if not (math.isfinite(mean_loss) and math.isfinite(grad_norm)):
+                return not_finite(report, saves, step, mean_loss, grad_norm, ranks_not_finite)
+
+            computed = perf_counter()
+            last = step == options.steps
+            if saves and (stopping or last or step % options.checkpoint_every == 0):
+                saves.save(step)
+            ended = perf_counter()
+            seconds = {"step_seconds": ended - began, "data_seconds": computing - fetching, "compute_seconds": computed - computing}
+            report.step(step, loss=mean_loss, lr=lr, grad_norm=grad_norm, **seconds)
+            if stopping and not last:
+                return stopped(report, saves, stop.exit_code)
+        if saves:
+            saves.wait()
+        report.close("end")
+    return 0
+
+
+@contextmanager
+def checkpoints(strategy: str, options: Options, rank: Rank) -> Iterator[Checkpoints | None]:
+    """The checkpoints of this run, or None; what cannot be continued ends every rank with 2 and one line on rank 0."""
+    if options.checkpoint_dir is None:
+        yield None
+        return
+    run = Run(strategy, options.model, options.seed, options.stage)
+    try:
+        store = open_store(options.checkpoint_dir)
+        saves = Checkpoints(store, run, options.keep_last, options.keep_every, rank.local_rank)
+    except (CannotResume, OSError, ImportError) as error:
+        refuse(f"--checkpoint-dir {options.checkpoint_dir}: {error}")
+    try:
+        yield saves
+        saves.wait()
+    except CannotResume as error:
+        refuse(f"--checkpoint-dir {options.checkpoint_dir}: {error}")
+    finally:
+        saves.close()
+
+
+def on_the_same_batch(options: Options, rank: Rank, found: Manifest | None) -> Options:
+    """Without --global-batch the checkpoint's goes on, whatever the number of ranks."""
+    if found is None or options.global_batch is not None:
+        return options
+    batch = batch_per_rank(options.model, found.data["global_batch"], rank.world_size, whose="the checkpoint's global batch of")
+    return replace(options, batch=batch)
+
+
+def described(options: Options, trainee: Trainee) -> dict[str, object]:
+    """What the start line says of the model and its data."""
+    precision = str(trainee.precision).removeprefix("torch.")
+    of_model = {"model": options.model, "parameters": parameter_count(trainee.model), "precision": precision}
+    return {**of_model, "context": trainee.model.shape.context, "seed": options.seed}
+
+
+def last_good(saves: Checkpoints | None) -> int | None:
+    """The step of the last checkpoint committed, once the one in hand is."""
+    if saves:
+        saves.wait()
+        return saves.last_good
+    return None
+
+
+def stopped(report: Report, saves: Checkpoints | None, code: int) -> int:
+    """Say where the training stands after a signal, and what was saved of it."""
+    report.close("stopped", exit_code=code, checkpoint=last_good(saves))
+    return code
+
+
+def not_finite(report: Report, saves: Checkpoints | None, step: int, loss: float, grad_norm: float, ranks_not_finite: int) -> int:
+    """Say on rank 0 what broke and where, and the checkpoint to go back to."""
+    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {grad_norm}"
+    where = f"on {ranks_not_finite} of {report.rank.world_size} ranks " if ranks_not_finite else ""
+    good = last_good(saves)
+    back = "" if saves is None else "; there is no good checkpoint" if good is None else f"; the last good checkpoint is of step {good}"
+    if report.rank.rank == 0:
+        line = f"error: {what} {where}at step {step} (last finite loss {report.loss_last}); try a lower --lr{back}"
+        print(line, file=sys.stderr, flush=True)
+    report.close("failed", reason=f"{what} at step {step}", exit_code=ranks.NOT_FINITE, checkpoint=good)
+    return ranks.NOT_FINITE
