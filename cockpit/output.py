@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from cockpit.inert import inert
 
 if TYPE_CHECKING:
@@ -45,6 +43,8 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 def _plain_json(value: Any) -> str | None:
     """Compact JSON by the fast encoder; None when something in it needs what only the slow one does: escapes, huge numbers, odd keys."""
+    import msgspec  # what asks for help needs none of it
+
     try:
         text = msgspec.json.encode(value, enc_hook=str)
     except (TypeError, ValueError, OverflowError, RecursionError):
