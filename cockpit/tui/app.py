@@ -16,7 +16,7 @@ from textual.worker import Worker, WorkerState
 from cockpit.errors import CockpitError
 from cockpit.memory import few_arenas
 from cockpit.store import Changes
-from cockpit.tui import travel
+from cockpit.tui import terminal, travel
 from cockpit.tui.desk import Desk
 from cockpit.tui.detail import Detail, Room
 from cockpit.tui.frames import Frames, writer
@@ -177,6 +177,8 @@ class CockpitApp(Wayfinding):
         self.desk.pump()
         if now - self._second_at >= SECOND:
             self._second_at = now
+            if not self.is_headless and terminal.gone():
+                terminal.hang_up()
             self._let_time_pass(now)
         self.call_after_refresh(self._sent)
 
@@ -208,7 +210,7 @@ class CockpitApp(Wayfinding):
 def run(options: Any) -> int:
     """Open the cockpit on this terminal; its exit code."""
     from cockpit.session import open_session
-    from cockpit.tui import skeleton, terminal
+    from cockpit.tui import skeleton
 
     few_arenas()
     try:

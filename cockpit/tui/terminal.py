@@ -1,12 +1,29 @@
-"""The toolkit's driver, told that the alternate screen is already entered when the skeleton was painted."""
+"""The terminal itself: the toolkit's driver, told that the skeleton has entered the alternate screen, and whether anybody is still there."""
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
 
 from textual.driver import Driver
 
 from cockpit.tui import skeleton
+
+
+def gone() -> bool:
+    """True when the terminal behind standard input was closed without a word, as when a connection is cut and no shell passes SIGHUP on."""
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(0, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+
+
+def hang_up() -> None:
+    """End as the terminal's own signal would have it: there is nobody to draw for, and no line to say so on."""
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 def driver() -> type[Driver] | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import select
 import subprocess
 import sys
 import time
@@ -50,6 +53,20 @@ def test_a_screen_opens_rests_and_gives_the_terminal_back() -> None:
         terminal.send("qq")
         terminal.wait(lambda seen: b"\x1b[?1049l" in seen, 10, start)
         assert terminal.process.wait(10) == 0
+
+
+def test_a_terminal_that_vanishes_takes_the_screen_along() -> None:
+    """No SIGHUP comes here, since the program has no controlling terminal; the closed one must be noticed."""
+    master, slave = pty.openpty()
+    program = subprocess.Popen(python("bench.crowd", "--nodes", "4", "--pods", "4"), stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    seen, deadline = b"", time.monotonic() + 30
+    while b"4 nodes" not in seen and time.monotonic() < deadline:
+        if select.select([master], [], [], 1.0)[0]:
+            seen += os.read(master, 65536)
+    os.close(master)
+    assert b"4 nodes" in seen
+    assert program.wait(10) != 0
 
 
 def test_frames_wait_for_a_terminal_that_answers() -> None:
