@@ -85,8 +85,9 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Leave", priority=True),
         Binding("ctrl+j,ctrl+s", "go", "Go on", priority=True),
-        Binding("down", "app.focus_next", "Next field", show=False),
-        Binding("up", "app.focus_previous", "Previous field", show=False),
+        # Taken before the field gets them, so that what is typed in the same breath goes into the next field.
+        Binding("down,tab", "app.focus_next", "Next field", show=False, priority=True),
+        Binding("up,shift+tab", "app.focus_previous", "Previous field", show=False, priority=True),
         Binding("ctrl+n", "offer(1)", "Next choice", show=False, priority=True),
     ]
 

@@ -244,3 +244,15 @@ def test_an_answer_typed_ahead_is_no_key_of_the_pane(world: World) -> None:
         terminal.send("uy")
         terminal.wait(lambda seen: "● ok".encode() in seen and b"uncordon" in seen, 15, at)
         assert b"YAML" not in terminal.output(at)
+
+
+def test_a_form_filled_in_one_breath_goes_field_by_field(world: World) -> None:
+    down = "\x1b[B"
+    with Terminal([sys.executable, "-m", "cockpit", "--kubeconfig", world.kubeconfig], 160, 44, world.env) as terminal:
+        terminal.wait(lambda seen: b"live" in seen and b"c7g.2xlarge" in seen, 30)
+        at = terminal.mark()
+        terminal.send("l")
+        terminal.wait(lambda seen: b"What will be done" in seen, 15, at)
+        at = terminal.mark()
+        terminal.send(f"{down}{down}2{down}2")
+        terminal.wait(lambda seen: b"2 pods x 2 = 4 ranks" in seen, 15, at)
