@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from textual import messages
 from textual.app import ComposeResult
-from textual.binding import Binding
 from textual.containers import Container
 from textual.worker import Worker, WorkerState
 
@@ -96,7 +95,8 @@ class CockpitApp(Wayfinding):
     def connect(self) -> None:
         """Load the registry and open the session, in a thread."""
         for key in self.verbs.keys:
-            self._bindings.key_to_bindings[key] = [Binding(key, f"verb({key!r})", key, show=False, priority=True)]
+            # Not taken before the pane: `j` and `c` in one breath must reach their row in that order.
+            self.bind(key, f"verb({key!r})", description=key, show=False)
         self.run_worker(self._open, thread=True, group="session", exclusive=True, exit_on_error=False)
 
     def _open(self) -> None:

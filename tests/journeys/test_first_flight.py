@@ -234,25 +234,15 @@ def test_a_command_typed_in_one_breath_is_no_keys_of_the_pane(world: World) -> N
 
 
 def test_an_answer_typed_ahead_is_no_key_of_the_pane(world: World) -> None:
-    """`c` and `y` in one breath, as over a slow line: the node is cordoned, and no YAML opens."""
+    """`j`, `c` and `y` in one breath, as over a slow line: the second node is cordoned, not the first, and no YAML opens."""
     with Terminal([sys.executable, "-m", "cockpit", "--kubeconfig", world.kubeconfig], 160, 44, world.env) as terminal:
         terminal.wait(lambda seen: b"live" in seen and b"c7g.2xlarge" in seen, 30)
         at = terminal.mark()
-        terminal.send("cy")
+        terminal.send("jcy")
         terminal.wait(lambda seen: "▼ cordoned".encode() in seen, 15, at)
+        closed = [node["metadata"]["name"] for node in world.ask("GET", "/api/v1/nodes")["items"] if node["spec"].get("unschedulable")]
+        assert closed == ["ip-10-0-24-118.ap-northeast-2.compute.internal"]
         at = terminal.mark()
         terminal.send("uy")
         terminal.wait(lambda seen: "● ok".encode() in seen and b"uncordon" in seen, 15, at)
         assert b"YAML" not in terminal.output(at)
-
-
-def test_a_form_filled_in_one_breath_goes_field_by_field(world: World) -> None:
-    down = "\x1b[B"
-    with Terminal([sys.executable, "-m", "cockpit", "--kubeconfig", world.kubeconfig], 160, 44, world.env) as terminal:
-        terminal.wait(lambda seen: b"live" in seen and b"c7g.2xlarge" in seen, 30)
-        at = terminal.mark()
-        terminal.send("l")
-        terminal.wait(lambda seen: b"What will be done" in seen, 15, at)
-        at = terminal.mark()
-        terminal.send(f"{down}{down}2{down}2")
-        terminal.wait(lambda seen: b"2 pods x 2 = 4 ranks" in seen, 15, at)
