@@ -123,7 +123,7 @@ async def test_a_pod_without_command_idles_and_says_so(world: World) -> None:
     await world.phase("idle", "Running")
     await until(lambda: world.log("idle"), "the line")
     assert world.log("idle") == ["SIMULATED: the entrypoint of image registry.example/trainer:1 is not known here; idling"]
-    assert world.pids(uid)
+    await until(lambda: world.pids(uid), "its process")
 
 
 async def test_deletion_is_term_then_kill(world: World) -> None:
