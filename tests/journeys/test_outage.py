@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.journeys.screens import open_cockpit
 from tests.journeys.worlds import world_at
 
-STALE = re.compile(r"stale (\d+)s")
+STALE = re.compile(r"(?:stale|oldest) (\d+)s")
 
 
 async def test_a_silent_api_leaves_the_data_with_its_age_and_is_back_by_itself(tmp_path: Path) -> None:
