@@ -18,7 +18,7 @@ from typing import Any
 from actions.core import Clients
 from actions.core.places import place_of
 from actions.core.readers import pod_of, run_in_pod, setting_of
-from cockpit.errors import CockpitError, Refused
+from cockpit.errors import CockpitError, Conflict, Refused
 from cockpit.model import Checkpoint, CheckpointKey, CheckpointStore, Job, JobKey, StoreKey
 from cockpit.snapshot import Snapshot
 from cockpit.store import Fact, Synced, Upsert
@@ -89,6 +89,21 @@ def reader_setting(clients: Clients, snapshot: Snapshot, namespace: str, claim: 
     nodes = snapshot.nodes_of(job) if job and alone else ()
     key = job or JobKey(namespace, "", "")
     return setting_of(clients.kube, namespace, key.kind, key.name, IMAGE, nodes[0] if nodes else "")
+
+
+def remove(clients: Clients, snapshot: Snapshot, namespace: str, body: Mapping[str, Any]) -> None:
+    """Delete entries of a place under its lock; Conflict when one of them has become the last whole one since it was looked at."""
+    place, job = place_of(body["checkpoints"]), JobKey(*body["job"]) if body.get("job") else None
+    words = [word for entry in body["entries"] for word in ("--remove", entry)]
+    if place.claim:
+        setting = reader_setting(clients, snapshot, namespace, place.claim, job)
+        made = pod_of(namespace, place.claim, [place.directory, *words], setting, DEADLINE_SECONDS["sampled"], writes=True)
+        lines = list(parsed(run_in_pod(clients.kube, made, threading.Event())))
+    else:
+        lines = list(parsed(clients.buckets.run("inventory", [place.where], words)))
+    spared = [line for line in lines if not line.get("removed") and "last whole" in str(line.get("why"))]
+    if spared:
+        raise Conflict(f"{str(spared[0].get('entry'))[:100]} is now the last whole checkpoint of {place.where}: it stays", "look again, then prune")
 
 
 def parsed(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:

@@ -23,7 +23,7 @@ class ObjectStore:
         self._shell = shell
 
     def run(self, program: str, places: Sequence[str], words: Sequence[str] = (), timeout_seconds: float = READ_SECONDS) -> Iterator[str]:
-        """The lines `python -m training.PROGRAM PLACE... WORDS...` prints; BadInput for a place that is no bucket, ActionFailed with its last line."""
+        """The lines `python -m training.PROGRAM PLACE... WORDS...` prints; BadInput for what is no bucket, ActionFailed with its last line."""
         for where in places:
             if not where.removeprefix("s3://").strip("/") or not where.startswith("s3://"):
                 raise BadInput(f"{where!r} is no bucket", "s3://BUCKET/PREFIX")
