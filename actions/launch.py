@@ -17,9 +17,10 @@ from actions.core.render import training_files
 from actions.core.scripts import Script, script_of
 from actions.core.sizing import Size, gibibytes, sized
 from actions.core.strategies import PROGRAMS, TRAINJOB_GRACE_SECONDS, check_options, flags_of, grace_of
-from actions.core.training_jobs import Spec, changes
+from actions.core.training_jobs import Spec, changes, override_of
 from cockpit.errors import BadInput, Refused
 from cockpit.instance_types import instance_types
+from cockpit.model import Served
 from cockpit.snapshot import Snapshot
 
 IMAGE = "pytorch/pytorch:2.8.0-cuda12.9-cudnn9-runtime"
@@ -110,7 +111,7 @@ def planned(snapshot: Snapshot, params: Params, origin: Origin) -> Plan:
     saving = (saves(params, place),) if place.where else ()
     return Plan(
         changes(_spec(given, size, place, script, origin), kind, served, runtime),
-        warnings=(*size.warnings, *_unchecked(snapshot, params, size), *_lacking(params, place, script)),
+        warnings=(*size.warnings, *_unchecked(snapshot, params, size), *_lacking(params, place, script), *_not_avoided(kind, served, origin)),
         notes=(_headline(params, size), size.where(), _price(dollars, invented or size.simulated, size), *saving),
         dollars_per_hour=dollars,
         simulated=size.simulated,
@@ -164,6 +165,11 @@ def _lacking(params: Params, place: Place, script: Script | None) -> Iterator[st
         yield f"the pods of a TrainJob are killed after 30 s: --grace is cut to {TRAINJOB_GRACE_SECONDS}"
     if script is not None and place.where:
         yield f"{script.name} saves only if it does so itself: CHECKPOINT_DIR tells it where"
+
+
+def _not_avoided(kind: str, served: Served, origin: Origin) -> Iterator[str]:
+    if kind == "TrainJob" and origin.avoid and override_of(served) == "podSpecOverrides":
+        yield f"this TrainJob API takes no affinity: cordon {', '.join(origin.avoid)} to keep the job away"
 
 
 def _wants(snapshot: Snapshot, params: Params, origin: Origin) -> Want:

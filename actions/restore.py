@@ -18,7 +18,7 @@ from actions.core.looking import DEPTHS, Look, look_at
 from actions.core.lookups import jobs_named, one_job
 from actions.core.places import Place, place_of
 from actions.core.predecessors import launches, parameters_of
-from actions.core.strategies import OPTIONS, PROGRAMS
+from actions.core.strategies import OPTIONS, PROGRAMS, grace_of
 from cockpit.errors import Refused
 from cockpit.model import Checkpoint, Job, JobKey, Progress
 from cockpit.rows import Rows
@@ -73,7 +73,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
     sits_out = faults(snapshot, with_gpus=after.strategy != "amx" and after.gpus != 0)
     after = dataclasses.replace(after, name=_free_name(snapshot, params))
     made = launch.planned(picture, after, launch.Origin(params.job, sits_out))
-    stopping = _stopping(job) if job is not None and alive else ()
+    stopping = _stopping(job, before) if job is not None and alive else ()
     told = (_from(one, job, alive), _lost(snapshot, one, job, alive), *_sitting_out(sits_out))
     return dataclasses.replace(
         made,
@@ -152,12 +152,20 @@ def _without(snapshot: Snapshot, key: JobKey) -> Snapshot:
     return dataclasses.replace(snapshot, pods=pods, jobs=jobs)
 
 
-def _stopping(job: Job) -> tuple[Change, ...]:
+def _stopping(job: Job, before: launch.Params) -> tuple[Change, ...]:
     """Delete it, and wait until its pods are gone: they hold the lock of the place and the GPUs."""
     selector = f"{POD_LABELS[job.key.kind]}={job.key.name}"
-    pods = Target("Pod", "", job.key.namespace, plural="pods")
+    pods, grace = Target("Pod", "", job.key.namespace, plural="pods"), grace_of(before)
     line = f"kubectl wait --for=delete pod -l {selector} -n {job.key.namespace}"
-    gone = Change("kube", "wait", pods, f"wait until the pods of {job.key.name} have saved and are gone", line, selector=selector)
+    gone = Change(
+        "kube",
+        "wait",
+        pods,
+        f"wait until the pods of {job.key.name} have saved and are gone",
+        line,
+        selector=selector,
+        grace_seconds=grace_of(before),
+    )
     return (*stop.deletions(job), gone)
 
 

@@ -225,3 +225,9 @@ def test_deleting_mounts_to_write_and_a_spared_one_is_a_conflict() -> None:
     with pytest.raises(ActionFailed, match="another job writes"):
         remove(Clients(kube=locked), Snapshot(), "default", body)
     assert issubclass(ActionFailed, CockpitError) and locked.deleted
+
+
+def test_a_place_that_is_none_does_not_hide_the_others() -> None:
+    odd = t5("pvc:fsx-pvc/../../etc", key=JobKey("default", "PyTorchJob", "odd"))
+    _, rows = looked(picture(jobs=[t5(), odd], volumeclaims=[claim()]), Clients(kube=Pods([head(), line(3)])))
+    assert [row.get("step") or row["note"].split(":")[0] for row in rows] in ([3, "pvc"], ["pvc", 3])
