@@ -155,7 +155,7 @@ def _without(snapshot: Snapshot, key: JobKey) -> Snapshot:
 def _stopping(job: Job, before: launch.Params) -> tuple[Change, ...]:
     """Delete it, and wait until its pods are gone: they hold the lock of the place and the GPUs."""
     selector = f"{POD_LABELS[job.key.kind]}={job.key.name}"
-    pods, grace = Target("Pod", "", job.key.namespace, plural="pods"), grace_of(before)
+    pods = Target("Pod", "", job.key.namespace, plural="pods")
     line = f"kubectl wait --for=delete pod -l {selector} -n {job.key.namespace}"
     gone = Change(
         "kube",
