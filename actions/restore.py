@@ -18,6 +18,7 @@ from actions.core.looking import DEPTHS, Look, look_at
 from actions.core.lookups import jobs_named, one_job
 from actions.core.places import Place, place_of
 from actions.core.predecessors import launches, parameters_of
+from actions.core.scripts import script_of
 from actions.core.strategies import OPTIONS, PROGRAMS, grace_of
 from cockpit.errors import Refused
 from cockpit.model import Checkpoint, Job, JobKey, Progress
@@ -62,13 +63,14 @@ def look(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.E
 def plan(snapshot: Snapshot, params: Params) -> Plan:
     """Stop what still runs, then launch from the checkpoint; refused with the reason when it cannot be loaded."""
     job = _job(snapshot, params)
-    before = _before(snapshot, job, params)
+    before, sha256 = _recorded(snapshot, job, params)
     place = _place(params, before)
     one = chosen(snapshot, place.key(params.namespace), params.step)
     alive = job is not None and not snapshot.phase_of(job).over
     _check_lock(snapshot, place, params, alive)
     after = dataclasses.replace(_changed(before, params), checkpoints=place.where, resume=_resume(snapshot, one, params), kind=_kind(job, before))
-    check_fits(one, after)
+    if not after.script:
+        check_fits(one, after)
     picture = _without(snapshot, job.key) if job is not None and alive else snapshot
     sits_out = faults(snapshot, with_gpus=after.strategy != "amx" and after.gpus != 0)
     after = dataclasses.replace(after, name=_free_name(snapshot, params))
@@ -79,7 +81,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
         made,
         changes=(*stopping, *made.changes),
         notes=(*(stop.dies(snapshot, job) for _ in stopping[:1] if job is not None), *told, *made.notes),
-        warnings=(*made.warnings, *_doubts(one, before)),
+        warnings=(*made.warnings, *_doubts(one, after, sha256)),
         risk=Risk.DESTROY if stopping else None,
     )
 
@@ -92,8 +94,11 @@ def _job(snapshot: Snapshot, params: Params) -> Job | None:
 
 
 def _before(snapshot: Snapshot, job: Job | None, params: Params) -> launch.Params:
-    found: launch.Params = parameters_of(snapshot, job, params.job, params.namespace, launch.Params)
-    return found
+    return _recorded(snapshot, job, params)[0]
+
+
+def _recorded(snapshot: Snapshot, job: Job | None, params: Params) -> tuple[launch.Params, str]:
+    return parameters_of(snapshot, job, params.job, params.namespace, launch.Params)
 
 
 def _place(params: Params, before: launch.Params) -> Place:
@@ -194,9 +199,14 @@ def _sitting_out(faulty: dict[str, str]) -> Iterator[str]:
         yield f"sits out {told}{more}"
 
 
-def _doubts(one: Checkpoint, before: launch.Params) -> Iterator[str]:
-    if one.model and one.model != before.model:
-        yield f"the checkpoint says its model is {one.model}, the job's is {before.model}: the ranks compare the shapes"
+def _doubts(one: Checkpoint, after: launch.Params, sha256: str) -> Iterator[str]:
+    script = script_of(after.script, after.script_args, {})
+    if script is not None:
+        yield f"whether {script.name} can load it is not checked here"
+        if sha256 and script.sha256 != sha256:
+            yield f"{script.path} is not what it was when the job was launched"
+    elif one.model and one.model != after.model:
+        yield f"the checkpoint says its model is {one.model}, the job's is {after.model}: the ranks compare the shapes"
 
 
 def disabled(snapshot: Snapshot, params: Params | None) -> str | None:

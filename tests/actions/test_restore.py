@@ -16,6 +16,7 @@ from cockpit.errors import BadInput, Refused
 from cockpit.model import Checkpoint, CheckpointKey, CheckpointStore, Condition, DeviceKey, Gpu, Job, JobKey, Launch, NodeName, Progress, StoreKey
 from cockpit.snapshot import Snapshot
 from tests.actions.pictures import PYTORCHJOB, FakeKube, claim, job, node, picture, pod, price
+from tests.actions.test_launch import planned
 
 RESTORE, PRUNE = load("restore"), load("prune")
 KEY = StoreKey("default", "pvc:fsx-pvc/t5")
@@ -242,3 +243,19 @@ def test_a_wait_is_over_when_the_last_pod_is_gone_and_a_dry_run_does_not_wait(tm
     monkeypatch.setattr(applying, "GONE_SECONDS", -100.0)
     with pytest.raises(applying.ApplyFailed, match="pod a does not go"):
         applying.apply(waits, Clients(kube=stuck), action="restore", params=plan.params, journal=Journal(tmp_path / "j"))
+
+
+def test_a_script_is_delivered_again_and_it_is_told_when_it_has_changed(tmp_path: Any) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text("one\n")
+    first = planned(shown(jobs=[]), script=str(script), script_args="--x 1", name="t5")
+    kept = created(first)["metadata"]["annotations"]["cockpit.dev/launch"]
+    assert json.loads(kept)["script"] == str(script)
+    old = t5(launched=kept)
+    plan = restored(shown(saved(400, global_batch=7), jobs=[old]), step="400")
+    container = pod_spec(plan)["containers"][0]
+    assert container["args"][-3:] == ["/opt/cockpit/script/mine.py", "--x", "1"]
+    assert {"name": "CHECKPOINT_RESUME", "value": "400"} in container["env"]
+    assert not any("is not what it was" in warning for warning in plan.warnings)
+    script.write_text("two\n")
+    assert any("is not what it was" in warning for warning in restored(shown(saved(400), jobs=[old])).warnings)
