@@ -16,6 +16,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from cockpit.clients.bodies import Body
 from cockpit.clients.credentials import Certificate
 from cockpit.clients.kubeconfig import Endpoint
 from cockpit.clients.statuses import error_of
@@ -24,7 +25,6 @@ from cockpit.clients.tls import tls_context
 from cockpit.errors import BadKubeconfig, CockpitError, Unreachable
 
 CHUNK_BYTES = 1 << 16
-PAGE_BYTES = 1 << 24
 BUSY_TRIES = 5
 BUSY_SECONDS = 5
 Params = Mapping[str, Any]
@@ -118,19 +118,19 @@ class Transport:
     def page(self, path: str, params: Params, headers: Mapping[str, str], head_bytes: int, on_head: Callable[[bytes], None]) -> bytes:
         """The whole body of a GET; `on_head` gets its first `head_bytes` while the rest is still coming, unless it is an error."""
         response = self._send("GET", path, params, headers, None, self.timeout_seconds, preload=False)
+        body = Body(response.headers.get("Content-Encoding", ""), head_bytes)
         try:
-            body: bytes = response.read(head_bytes)
-            if response.status < 300:
-                on_head(body)
-            while chunk := response.read(PAGE_BYTES):
-                body += chunk
+            while chunk := response.read1(CHUNK_BYTES, decode_content=False):
+                if body.add(chunk) and response.status < 300:
+                    on_head(body.head)
+            whole = body.whole()
         except BROKEN as problem:
             raise self._unreachable(problem, "GET", path, self.timeout_seconds) from None
         finally:
             response.close()
         if response.status >= 300:
-            raise error_of(response.status, body, "GET", path, response.headers.get("Retry-After", ""))
-        return body
+            raise error_of(response.status, whole, "GET", path, response.headers.get("Retry-After", ""))
+        return whole
 
     def lines(
         self,
