@@ -25,7 +25,7 @@ ALONE = {"cockpit.sim", "training", "manifests"}
 MIDDLE = {"actions", "cockpit.sources", "cockpit.clients", "cockpit.diagnosis"}
 OWNERS = {
     "kubernetes": "cockpit/clients/kubeconfig.py",
-    "urllib3": "cockpit/clients/transport.py",
+    "urllib3": "cockpit/clients/connections.py",
     "boto3": "cockpit/clients/aws.py",
     "prometheus_api_client": "cockpit/clients/prom.py",
     "sh": "cockpit/clients/shell.py",
