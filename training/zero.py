@@ -27,9 +27,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from training import loop
+from training import agreement, loop
+from training.agreement import Outcome
 from training.checkpoint import CannotResume
-from training.loop import Trainee
+from training.loop import Batch, Trainee
 from training.manifest import Manifest, entry_of
 from training.model import PRESETS, Decoder, shapes_of
 from training.optimizer import adamw, set_rate
@@ -58,18 +59,24 @@ def engage(options: Options, rank: Rank) -> Trainee:
     if options.compile:
         engine.compile()
 
-    def backward(loss: Tensor) -> None:
-        engine.backward(loss)
-
-    def update(rate: float) -> float:
+    def step(batches: list[Batch], asked: Callable[[], bool], rate: float) -> Outcome:
         set_rate(engine.optimizer, rate)
-        engine.step()
+        mean = torch.zeros((), device=rank.device)
+        for number, batch in enumerate(batches, start=1):
+            loss = engine(*batch)
+            mean += loss.detach() / len(batches)
+            if number == len(batches):
+                votes = agreement.vote(mean, asked())
+                counting = dist.all_reduce(votes, async_op=True)
+            engine.backward(loss)  # which divides it by the number of batches
+            engine.step()  # which updates after the last of them
+        counting.wait()
         norm = engine.get_global_grad_norm()
-        return math.nan if norm is None else float(norm)
+        return agreement.outcome((votes / rank.world_size).tolist(), math.nan if norm is None else float(norm), rank.world_size)
 
     element = 2 if precision == torch.bfloat16 else 4
     reduced = element * sum(math.prod(shape) for shape in shapes_of(model).values()) if rank.world_size > 1 else 0
-    return Trainee("zero", model, precision, engine, backward, update, DeepSpeedFormat(engine, model, options.stage), reduced)
+    return Trainee("zero", model, precision, step, DeepSpeedFormat(engine, model, options.stage), reduced)
 
 
 def imported(rank: Rank) -> ModuleType:
