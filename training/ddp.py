@@ -20,9 +20,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from training import agreement, loop
 from training.agreement import Outcome
+from training.blueprints import Blueprint, constant_buffers
 from training.dcp import Dcp
 from training.loop import Batch, Trainee
-from training.model import PRESETS, Decoder
 from training.optimizer import adamw, set_rate
 from training.options import Options, pick_precision
 from training.ranks import Rank
@@ -31,13 +31,13 @@ from training.ranks import Rank
 class Replica(nn.Module):
     """The model, and numbers whose gradient is this rank's vote: DDP averages it in a bucket that it reduces anyway."""
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, blueprint: Blueprint, device: torch.device) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.blueprint = model, blueprint
         self.votes = nn.Parameter(torch.zeros(agreement.NUMBERS, device=device))
 
     def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
-        return self.model(tokens, targets)
+        return self.blueprint.loss(self.model, tokens, targets)
 
     def counted(self) -> Tensor:
         """The mean of all ranks' votes, after the backward pass."""
@@ -51,11 +51,12 @@ def replicate(options: Options, rank: Rank, precision: torch.dtype | None = None
     precision = precision or pick_precision(options.precision, rank.device)
 
     torch.manual_seed(options.seed)
-    model = Decoder(PRESETS[options.model]).to(rank.device)
+    model = options.blueprint.build().to(rank.device)
     if options.compile:
         model.compile()
     optimizer = adamw(model, rank.device)
-    bare = Replica(model, rank.device)
+    bare = Replica(model, options.blueprint, rank.device)
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(bare, constant_buffers(bare))
     replica = DistributedDataParallel(bare, gradient_as_bucket_view=True)
 
     def forward(tokens: Tensor, targets: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ def replicate(options: Options, rank: Rank, precision: torch.dtype | None = None
 
     # DDP lays its buckets out anew after the first backward pass. Three ranks and more add a gradient in an order that depends on its
     # place in a bucket, so a resumed run would differ in the last bits of its first step: let every run have that pass before it starts.
-    zeros = torch.zeros(options.batch, model.shape.context, dtype=torch.int64, device=rank.device)
+    zeros = torch.zeros(options.micro_batch, options.blueprint.context, dtype=torch.int64, device=rank.device)
     (forward(zeros, zeros) + bare.votes.sum()).backward()
     bare.zero_grad()
 

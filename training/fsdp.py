@@ -15,6 +15,7 @@ Each rank builds the whole model in host memory first (32 GB for 8b), so that al
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -31,7 +32,6 @@ from training import agreement, loop
 from training.agreement import Outcome
 from training.dcp import Dcp
 from training.loop import Batch, Trainee
-from training.model import PRESETS, Decoder
 from training.optimizer import adamw, set_rate
 from training.options import Options, pick_precision, refuse
 from training.ranks import Rank
@@ -42,11 +42,13 @@ def shard(options: Options, rank: Rank) -> Trainee:
     precision = pick_precision(options.precision, rank.device)
     offload = offload_policy(options, rank)
     mesh = device_mesh(options, rank)
+    # T5's blocks hand their position bias on as a view, and nothing changes it in place: the losses are those of the other strategies.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32) if precision != torch.float32 else MixedPrecisionPolicy()
 
     torch.manual_seed(options.seed)
-    model = Decoder(PRESETS[options.model])
-    for block in model.blocks:
+    model = options.blueprint.build()
+    for block in options.blueprint.blocks(model):
         if options.activation_checkpointing:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         if options.compile:
@@ -59,7 +61,7 @@ def shard(options: Options, rank: Rank) -> Trainee:
         mean = torch.zeros((), device=rank.device)
         for number, batch in enumerate(batches, start=1):
             sharded.set_requires_gradient_sync(number == len(batches))
-            loss = model(*batch) / len(batches)
+            loss = options.blueprint.loss(model, *batch) / len(batches)
             mean += loss.detach()
             loss.backward()
         done = clipped(model, options.clip, agreement.vote(mean, asked()), copies=mesh.size(0) if mesh.ndim == 2 else 1)

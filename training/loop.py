@@ -11,19 +11,21 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training import ranks
 from training.agreement import Outcome
+from training.blueprints import BadModel
 from training.checkpoint import CannotResume, Checkpoints, Format, Run
-from training.data import Stream
+from training.data import Stream, seed_of
 from training.manifest import Manifest
-from training.model import PRESETS, Decoder, flops_per_token, parameter_count
+from training.model import parameter_count
 from training.optimizer import rate_at
 from training.options import Options, batch_per_rank, read_options, refuse
 from training.ranks import Rank, Stop
 from training.report import Report, Work, peak_flops
 from training.stores import open_store
+from training.texts import BadData, open_data
 
 Batch = tuple[Tensor, Tensor]  # tokens and targets, each (sequences, context), int64
 
@@ -33,7 +35,7 @@ class Trainee:
     """A model made ready for its ranks: how it takes a step, and how its state is saved."""
 
     strategy: str
-    model: Decoder  # bare: its names are the checkpoint's
+    model: nn.Module  # bare: its names are the checkpoint's
     precision: torch.dtype
     step: Callable[[list[Batch], Callable[[], bool], float], Outcome]  # on micro-batches, whether this rank is asked to stop, at a rate
     format: Format
@@ -61,17 +63,23 @@ def train(strategy: str, options: Options, rank: Rank, build: Build) -> int:
     with checkpoints(strategy, options, rank) as saves:
         found = saves.find(options.resume) if saves else None
         options = on_the_same_batch(options, rank, found)
-        trainee = build(options, rank)
+        stream = on_the_same_data(options, rank, found)
+        try:
+            trainee = build(options, rank)
+        except BadModel as error:
+            refuse(f"--model {options.model}: {error}")
+        torch.manual_seed(seed_of(options.seed, "rank", rank.rank))  # of dropout, until a checkpoint's is loaded
+        if saves:
+            saves.position = stream.position
         done = saves.load(trainee.format, options.batch * rank.world_size) if saves else 0
-        return steps(options, rank, trainee, saves, done)
+        return steps(options, rank, trainee, stream, saves, done)
 
 
-def steps(options: Options, rank: Rank, trainee: Trainee, saves: Checkpoints | None, before: int) -> int:
+def steps(options: Options, rank: Rank, trainee: Trainee, stream: Stream, saves: Checkpoints | None, before: int) -> int:
     """The steps after those done `before`, each reported, every so many saved."""
-    shape = PRESETS[options.model]
-    stream = Stream(options.seed, shape.vocab, shape.context, options.batch, rank.rank, rank.world_size)
-    flops, peak = flops_per_token(trainee.model, shape), peak_flops(rank, trainee.precision)
-    work = Work(trainee.strategy, options.steps, options.batch * shape.context, trainee.bytes_reduced, flops, peak)
+    blueprint = options.blueprint
+    flops, peak = blueprint.flops_per_token(trainee.model), peak_flops(rank, trainee.precision)
+    work = Work(trainee.strategy, options.steps, options.batch * blueprint.context, trainee.bytes_reduced, flops, peak)
     report = Report(rank, work, options.log_json, options.metrics_port)
     report.last_step = before
     if saves:
@@ -84,11 +92,11 @@ def steps(options: Options, rank: Rank, trainee: Trainee, saves: Checkpoints | N
             stop.wait(options.step_pause_seconds)
 
             fetching = perf_counter()
-            tokens, targets = (part.to(rank.device) for part in stream.batch_at(step))
+            tokens, targets = (part.to(rank.device).split(options.micro_batch) for part in stream.batch_at(step))
 
             computing = perf_counter()
-            lr = rate_at(step, options.steps, shape.lr if options.lr is None else options.lr, options.warmup)
-            done = trainee.step([(tokens, targets)], stop.requested.is_set, lr)
+            lr = rate_at(step, options.steps, blueprint.lr if options.lr is None else options.lr, options.warmup)
+            done = trainee.step(list(zip(tokens, targets, strict=True)), stop.requested.is_set, lr)
             if not done.finite:
                 return not_finite(report, saves, step, done)
 
@@ -132,15 +140,32 @@ def on_the_same_batch(options: Options, rank: Rank, found: Manifest | None) -> O
     """Without --global-batch the checkpoint's goes on, whatever the number of ranks."""
     if found is None or options.global_batch is not None:
         return options
-    batch = batch_per_rank(options.model, found.data["global_batch"], rank.world_size, whose="the checkpoint's global batch of")
+    whose = "the checkpoint's global batch of"
+    batch = batch_per_rank(options.blueprint, found.data["global_batch"], options.accumulate, rank.world_size, whose)
     return replace(options, batch=batch)
+
+
+def on_the_same_data(options: Options, rank: Rank, found: Manifest | None) -> Stream:
+    """This rank's samples, from where the checkpoint was in them; data that are not the checkpoint's end every rank with 2."""
+    try:
+        samples = open_data(options.data, options.seed, options.blueprint.vocab, options.blueprint.context)
+    except BadData as error:
+        refuse(f"--data {options.data}: {error}")
+    if found is None:
+        return Stream(samples, options.batch, rank.rank, rank.world_size)
+    there = {name: value for name, value in found.data.items() if name not in ("seed", "step", "global_batch", "samples")}
+    if there != samples.identity and not options.new_data:
+        then, now = (", ".join(f"{name} {value}" for name, value in one.items()) or "synthetic" for one in (there, samples.identity))
+        refuse(f"--data {options.data}: the checkpoint of step {found.step} is of other data ({then}; now {now}); --new-data takes these")
+    taken = found.data.get("samples", found.step * found.data["global_batch"])
+    return Stream(samples, options.batch, rank.rank, rank.world_size, found.step, taken)
 
 
 def described(options: Options, trainee: Trainee) -> dict[str, object]:
     """What the start line says of the model and its data."""
     precision = str(trainee.precision).removeprefix("torch.")
     of_model = {"model": options.model, "parameters": parameter_count(trainee.model), "precision": precision}
-    return {**of_model, "context": trainee.model.shape.context, "seed": options.seed}
+    return {**of_model, "context": options.blueprint.context, "data": options.data, "seed": options.seed}
 
 
 def last_good(saves: Checkpoints | None) -> int | None:
