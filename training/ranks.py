@@ -45,6 +45,12 @@ class Rank:
     device: torch.device
     backend: str
 
+    @classmethod
+    def here(cls, device: torch.device) -> "Rank":
+        """This process, once torch.distributed is initialised: for a script that does not `join`."""
+        local_rank, restart = (int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT"))
+        return cls(dist.get_rank(), local_rank, dist.get_world_size(), restart, device, dist.get_backend())
+
 
 def join(options: Options) -> Rank:
     """Meet the peers that RANK, WORLD_SIZE and MASTER_* name (torchrun, PyTorchJob); without RANK, train alone.
