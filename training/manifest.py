@@ -61,7 +61,7 @@ class Manifest:
     world_size: int
     model: str
     shapes: dict[str, list[int]]  # of every parameter, unsharded
-    data: dict[str, int]  # seed, step, global_batch (sequences): the position in the data
+    data: dict[str, int]  # seed, step, global_batch (sequences), samples taken so far, and what they were of: the position in the data
     rng: str  # pattern of the files with each rank's generators
     folder: str  # below the entry, "" for the entry itself: what `files` are relative to
     files: dict[str, File]

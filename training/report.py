@@ -1,6 +1,16 @@
 """What a rank tells the world: one JSON line a step, and Prometheus text on a port. docs/training.md lists the fields.
 
 Neither may cost more than a hundredth of a step or end the training: a port in use or a full disk is one warning.
+
+In a script of your own, once torch.distributed is initialised:
+
+    rank = Rank.here(device)
+    with Report(rank, Work("my-script", steps=1000, tokens=batch * context), metrics_port=29400) as report:
+        report.start(model="my-model", resumed_from=None)
+        for step in range(1, 1001):
+            ...
+            report.step(step, loss=loss, lr=lr, grad_norm=norm, step_seconds=a, data_seconds=b, compute_seconds=c)
+        report.close("end")
 """
 
 import json
@@ -79,9 +89,9 @@ class Work:
     strategy: str
     steps: int
     tokens: int  # this rank trains on in a step
-    bytes_reduced: int  # this rank puts into all-reduces in a step
-    flops_per_token: int
-    peak_flops: float | None  # of this rank's device, FLOP/s
+    bytes_reduced: int = 0  # this rank puts into all-reduces in a step
+    flops_per_token: int = 0
+    peak_flops: float | None = None  # of this rank's device, FLOP/s; without it there is no MFU
 
 
 class Report:
