@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from training import stores
-from training.manifest import READS, Manifest, crc32_of, entry_of, verdicts
+from training.lineage import READS
+from training.manifest import Manifest, crc32_of, entry_of, verdicts
 from training.stores import Folder, Locked, open_store
 
 REPOSITORY = Path(__file__).parents[2]
