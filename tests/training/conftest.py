@@ -209,12 +209,16 @@ class Flaky(BaseHTTPRequestHandler):
     """Passes requests on to moto, but for the share that it answers with 500 or 503, or not at all; sometimes after they went through."""
 
     protocol_version = "HTTP/1.1"
-    upstream, share, denied, chance = "", 0.0, False, random.Random(7)
+    upstream, share, chance = "", 0.0, random.Random(7)
+    refused: tuple[int, str] | None = None  # a status, for every PUT to a key that ends so
+    pause_seconds = 0.0  # before each answer
 
     def _pass(self) -> None:
         body = self._chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(int(self.headers["Content-Length"] or 0))
-        if self.denied and self.command == "PUT":
-            return self._answer(403, {}, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+        threading.Event().wait(self.pause_seconds)
+        if self.refused and self.command == "PUT" and self.path.partition("?")[0].endswith(self.refused[1]):
+            code = "AccessDenied" if self.refused[0] == 403 else "InternalError"
+            return self._answer(self.refused[0], {}, b"<Error><Code>%s</Code><Message>no</Message></Error>" % code.encode())
         fails = self.chance.random() < self.share
         if fails and self.chance.random() < 0.5:
             return self._answer(self.chance.choice((500, 503)), {}, b"<Error><Code>SlowDown</Code><Message>again</Message></Error>")
@@ -255,6 +259,11 @@ class Flaky(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class Proxy(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has given up is no error of the proxy's."""
+
+
 @pytest.fixture
 def flaky(monkeypatch, tmp_path) -> Iterator[type[Flaky]]:
     """A bucket `runs` of moto's, and the proxy in front of it that AWS_ENDPOINT_URL names."""
@@ -264,7 +273,7 @@ def flaky(monkeypatch, tmp_path) -> Iterator[type[Flaky]]:
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
+    proxy = Proxy(("127.0.0.1", 0), Flaky)
     threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
     host, port = server.get_host_and_port()
     monkeypatch.setattr(Flaky, "upstream", f"{host}:{port}")

@@ -5,6 +5,7 @@ Run as a program it reads one JSON order a line on stdin and tells `["started", 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -34,6 +35,9 @@ class Forked:
 
     def poll(self) -> int | None:
         return self.returncode
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int:
         with self.nursery.told:
@@ -126,14 +130,9 @@ def preload() -> None:
 
     torch.set_num_threads(1)
     if importlib.util.find_spec("deepspeed"):
-        kept = os.dup(1)
-        os.dup2(2, 1)
-        import deepspeed.ops
-
+        with contextlib.redirect_stdout(sys.stderr):  # its logger keeps the stream it finds
+            import deepspeed.ops
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
     assert training.loop
 
 

@@ -185,12 +185,12 @@ def test_a_store_that_denies_writing_says_so_and_keeps_what_there_is(flaky, monk
     store.lock()
     try:
         store.commit(written(store, 10), "a1")
-        monkeypatch.setattr(flaky, "denied", True)
+        monkeypatch.setattr(flaky, "refused", (403, ""))
         with pytest.raises(OSError, match="AccessDenied"):
             written(store, 20)
         assert states(store)[10] == "whole"
     finally:
-        monkeypatch.setattr(flaky, "denied", False)
+        monkeypatch.setattr(flaky, "refused", None)
         store.unlock()
     with pytest.raises(OSError, match="NoSuchBucket"):
         open_store("s3://nowhere/run").lock()
