@@ -136,9 +136,10 @@ class DeepSpeedFormat:
         writer = self.engine.checkpoint_engine
         write = writer.save
 
-        def save(*given: Any, **named: Any) -> None:
+        def save(state_dict: Any, path: str) -> None:
             try:
-                write(*given, **named)
+                with open(path, "wb") as file:  # one of Python's: torch's own hides the operating system's word where it fails
+                    write(state_dict, file)
             except (OSError, RuntimeError) as error:
                 problems.append(error)
 
