@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cockpit.errors import CockpitError, NotServed
 from cockpit.model import Health, State
@@ -32,6 +34,10 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "prices": lambda row: (row.instance_type, row.zone, row.capacity_type),
     "served": lambda row: row.resource,
     "runtimes": lambda row: row.key,
+    "checkpoints": lambda row: row.key,
+    "stores": lambda row: row.key,
+    "volumeclaims": lambda row: row.key,
+    "launches": lambda row: row.key,
 }
 
 INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
@@ -40,6 +46,7 @@ INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
     "nodeclaims": (("claims_by_pool", lambda row: row.pool or None), ("claims_by_node", lambda row: row.node)),
     "gpus": (("gpus_by_node", lambda row: row.key.node), ("gpus_by_pod", lambda row: row.pod)),
     "efa": (("efa_by_node", lambda row: row.key.node),),
+    "checkpoints": (("checkpoints_by_store", lambda row: row.key.store),),
     "workloads": (("workloads_by_job", lambda row: row.job_uid or None),),
     "events": (
         ("events_by_object", lambda row: (row.involved_kind, row.involved_namespace, row.involved_name)),
@@ -48,8 +55,7 @@ INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(Struct, frozen=True):
     """Rows of one kind, new or changed; an empty `rows` only says that the source is alive."""
 
     source: str
@@ -57,8 +63,7 @@ class Upsert:
     rows: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Keys of one kind that are gone."""
 
     source: str
@@ -66,8 +71,7 @@ class Delete:
     keys: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(Struct, frozen=True):
     """A list is complete: rows of `kind` for which `within` holds (None: all) and whose key is not among `keys` are gone (None keeps all).
 
     `scope`, `unread` and `part` say what is not seen, as in Health.
@@ -82,8 +86,7 @@ class Synced:
     part: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The source could not read; what it read before stays, with its age."""
 
     source: str
