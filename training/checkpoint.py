@@ -29,22 +29,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint import CheckpointException
 
-from training.manifest import (
-    READS,
-    WHOLE,
-    File,
-    FolderPlace,
-    Manifest,
-    broken_chunk,
-    check,
-    chunks,
-    crc32_of,
-    entry_of,
-    expendable,
-    newest_first,
-    refusal,
-    verdicts,
-)
+from training.lineage import READS, expendable, newest_first, refusal
+from training.manifest import WHOLE, File, FolderPlace, Manifest, broken_chunk, check, chunks, crc32_of, entry_of, verdicts
 from training.provenance import code_checksum, generators, restore, versions
 from training.report import warn
 from training.stores import Store, blame, line_of

@@ -39,6 +39,7 @@ from training.ranks import Rank
 from training.stores import line_of
 
 TAG = "deepspeed"  # the folder that DeepSpeed makes in a checkpoint
+MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
 
 
 def engage(options: Options, rank: Rank) -> Trainee:
@@ -91,6 +92,9 @@ def imported(rank: Rank) -> ModuleType:
             import deepspeed.ops
     except ImportError as error:
         refuse(f"training.zero needs DeepSpeed: {error}; pip install 'cockpit[deepspeed]'")
+    muon = ModuleType(MUON)
+    muon.__dict__["MuonWithAuxAdam"] = type("MuonWithAuxAdam", (), {})
+    sys.modules.setdefault(MUON, muon)  # it is imported only to ask whether our optimizer is one, and loads torch's whole compiler: 3 s
     if rank.device.type == "cpu":
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # else it is compiled now: 45 s, or an error without g++ and ninja
     return deepspeed
@@ -130,9 +134,10 @@ class DeepSpeedFormat:
         writer = self.engine.checkpoint_engine
         write = writer.save
 
-        def save(*given: Any, **named: Any) -> None:
+        def save(state_dict: Any, path: str) -> None:
             try:
-                write(*given, **named)
+                with open(path, "wb") as file:  # one of Python's: torch's own hides the operating system's word where it fails
+                    write(state_dict, file)
             except (OSError, RuntimeError) as error:
                 problems.append(error)
 

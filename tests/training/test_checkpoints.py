@@ -206,21 +206,6 @@ def test_the_weights_saved_are_those_of_the_call_whatever_training_does_meanwhil
     again.close()
 
 
-def test_a_bucket_that_fails_one_request_in_five_is_trained_with_and_gone_on_from(flaky, monkeypatch, capsys):
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0.01)
-    place = "s3://runs/trained"
-    trained(place, "--steps", "8", "--checkpoint-every", "4")
-    undisturbed = steps(lines(capsys)[0])
-    open_store(place).remove(entry_of(8))
-    monkeypatch.setattr(flaky, "share", 0.2)
-    assert trained(place, "--steps", "8") == 0
-    said, _ = lines(capsys)
-    assert said[0]["resumed_from"] == 4
-    assert steps(said) == {step: loss for step, loss in undisturbed.items() if step > 4}
-    monkeypatch.setattr(flaky, "share", 0.0)
-    assert {one.step: one.state for one in verdicts(open_store(place), "full")} == {4: "whole", 8: "whole"}
-
-
 def test_two_jobs_do_not_write_one_folder(tmp_path):
     saves = Checkpoints(open_store(str(tmp_path)), Run("ddp", "layer", seed=0))
     with pytest.raises(CannotResume, match="another job writes checkpoints to"):
