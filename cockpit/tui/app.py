@@ -33,7 +33,7 @@ from cockpit.tui.wayfinding import Wayfinding
 
 TICK_SECONDS = 0.05
 SECOND = 1.0
-WATCHED = ("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served", "gpus", "efa", "prices", "progress")
+WATCHED = ("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served", "gpus", "efa", "prices", "progress", "lastwords")
 OpenSession = Callable[[Any, Callable[[], None]], Any]
 
 
@@ -172,7 +172,7 @@ class CockpitApp(Wayfinding):
         if self._changed and self.session is not None:
             self._changed = False
             snapshot, changes = self.session.store.drain()
-            self.scene = Scene(snapshot, self.namespace, now, self.faults_only, True)
+            self.scene = Scene(snapshot, self.namespace, now, self.faults_only, True, self.verbs.key_from("checkpoint"))
             self._advance(changes)
         self.desk.pump()
         if now - self._second_at >= SECOND:

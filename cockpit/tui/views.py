@@ -21,13 +21,17 @@ Sums = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Scene:
-    """What is looked at: a snapshot, the namespace (None: all), the clock, and whether only faulty rows are shown."""
+    """What is looked at: a snapshot, the namespace (None: all), the clock, and whether only faulty rows are shown.
+
+    `restore_key` is the key that goes back to a checkpoint, as a person reads it; empty where there is none.
+    """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
     namespace: str | None = None
     now: float = field(default_factory=time.time)
     faults_only: bool = False
     connected: bool = False
+    restore_key: str = ""
 
 
 @dataclass(frozen=True)

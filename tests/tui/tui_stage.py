@@ -176,7 +176,22 @@ def facts() -> list[Any]:
         Upsert("events", "events", seen),
         *(
             Synced(name)
-            for name in ("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "gpus", "efa", "progress", "prices", "events", "queues", "served")
+            for name in (
+                "api",
+                "nodes",
+                "pods",
+                "jobs",
+                "nodepools",
+                "nodeclaims",
+                "gpus",
+                "efa",
+                "progress",
+                "lastwords",
+                "prices",
+                "events",
+                "queues",
+                "served",
+            )
         ),
     ]
 
