@@ -61,7 +61,7 @@ class Ground(App[int]):
         """The table in front, or the pane below a text."""
         room = self.detail.room
         if room is not None and room.view is not None:
-            return self.detail.table
+            return self.detail.below if self.detail.front is self.detail.below else self.detail.table
         return self.panes[self.active]
 
     def focus_of(self) -> tuple[View, list[Any]]:
@@ -103,6 +103,7 @@ class Ground(App[int]):
         self.heat.reload(self.scene)
         if self.detail.room is not None and self.detail.room.view is not None:
             self.detail.table.reload(self.scene)
+            self.detail.below.reload(self.scene)
         self.tell()
         self.lay_out()
 

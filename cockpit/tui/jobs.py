@@ -11,6 +11,7 @@ from cockpit.snapshot import Snapshot
 from cockpit.store import Changes
 from cockpit.tui.bars import bar, sparkline
 from cockpit.tui.cells import BLANK, DASH, UNKNOWN, Cell, Part, Tone, age, cell, count, dollars, natural, short_node
+from cockpit.tui.checkpoints import Checkpoints
 from cockpit.tui.cluster import Pods, pod_state
 from cockpit.tui.findings import cause_part, caution, lines, troubled_by
 from cockpit.tui.gpus import mean
@@ -228,6 +229,9 @@ class JobRoom(Pods):
     def _first_rank(self, scene: Scene, key: Any) -> int | None:
         pod = scene.snapshot.pods[key]
         return _place(pod.index, pod.replica)
+
+    def below(self) -> View | None:
+        return Checkpoints(self.job)
 
     def room(self) -> dict[str, str]:
         return {"jobs": self.job.name, "namespaces": self.job.namespace}

@@ -187,6 +187,7 @@ def facts() -> list[Any]:
                 "efa",
                 "progress",
                 "lastwords",
+                "volumeclaims",
                 "prices",
                 "events",
                 "queues",
