@@ -91,7 +91,7 @@ class Checkpoints(View):
             cell(size(one.size_bytes), Tone.MUTED),
             number(one.world_size, tone=Tone.MUTED),
             cell(one.strategy or UNKNOWN, Tone.MUTED),
-            cell(one.verified or UNKNOWN, Tone.MUTED),
+            cell(one.verified, Tone.MUTED),
             cell(one.why, Tone.BAD if one.state in BAD else Tone.MUTED),
         )
 
