@@ -104,11 +104,12 @@ def planned(snapshot: Snapshot, params: Params, origin: Origin) -> Plan:
     _check_place(snapshot, params, place)
     script = script_of(params.script, params.script_args, training_files())
     size = sized(snapshot, _wants(snapshot, params, origin), params.nproc, params.efa)
-    params = dataclasses.replace(params, gpus=size.want.gpus, efa=size.efa, checkpoints=place.where or "none")
+    given = dataclasses.replace(params, checkpoints=place.where or "none")
+    params = dataclasses.replace(given, gpus=size.want.gpus, efa=size.efa)
     dollars, invented = dollars_per_hour(snapshot, size.want, size.places) if size.want.gpus and size.whole else (None, False)
     saving = (saves(params, place),) if place.where else ()
     return Plan(
-        changes(_spec(params, size, place, script, origin), kind, served, runtime),
+        changes(_spec(given, size, place, script, origin), kind, served, runtime),
         warnings=(*size.warnings, *_unchecked(snapshot, params, size), *_lacking(params, place, script)),
         notes=(_headline(params, size), size.where(), _price(dollars, invented or size.simulated, size), *saving),
         dollars_per_hour=dollars,

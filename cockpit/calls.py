@@ -120,9 +120,13 @@ def run(call: Call) -> None:
 def _view(call: Call) -> None:
     """A view's records as the result; what the cluster does not serve is said, and is not an empty table that looks true."""
     _read(call)
-    picture = call.world.snapshot()
+    picture = _looked(call, call.world.snapshot())
     assert call.action.records is not None
-    call.result.result = list(call.action.records(call.world.clients, picture, call.params, threading.Event()))
+    found = list(call.action.records(call.world.clients, picture, call.params, threading.Event()))
+    for record in found:
+        if "note" in record:
+            _warn(call, record["note"])
+    call.result.result = [record for record in found if "note" not in record]
     if call.world.simulated:
         say(f"cluster {call.world.name}: SIMULATED")
 

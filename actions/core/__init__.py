@@ -82,11 +82,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a plan. `via` kube | shell; `verb` create | apply | patch | delete | run; `line` is the command it stands for.
+    """One step of a plan. `via` kube | shell | checkpoints; `verb` create | apply | patch | delete | wait | remove | run; `line` is its command.
 
     `resource_version` is the one it was planned from: when the object has moved since, applying it is a Conflict. `inverse` undoes it, None when
     nothing can. `summary` is the one line a person reads; `argv` is for `shell`. A delete with a `selector` takes every object of the target's
-    kind that carries those labels, however many there are.
+    kind that carries those labels, however many there are; a wait is over when there is none.
     """
 
     via: str

@@ -68,7 +68,8 @@ def check_batch(global_batch: int | None, ranks: int, accumulate: int = 1, whose
         return
     near = max(1, global_batch // parts) * parts
     over = f"{ranks} ranks" + (f" x {accumulate} accumulations = {parts} parts" if accumulate > 1 else "")
-    raise BadInput(f"{whose} {global_batch} over {over} leaves {global_batch % parts} over", f"{near} divides")
+    hint = f"{near} divides" if whose == "--global-batch" else f"other ranks, or --global-batch {near}"
+    raise BadInput(f"{whose} {global_batch} over {over} leaves {global_batch % parts} over", hint)
 
 
 def grace_of(params: Any) -> int:
