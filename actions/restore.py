@@ -141,7 +141,7 @@ def _free_name(snapshot: Snapshot, params: Params) -> str:
     """J-r2, J-r3...: the old job stays for its logs, or is still on its way out."""
     taken = {key.name for key in snapshot.jobs if key.namespace == params.namespace}
     stem = AGAIN.sub("", params.job)
-    numbers = (f"-r{number}" for number in range(2, len(taken) + 3))
+    numbers = (f"-r{number}" for number in range(2, len(taken) + 4))
     return next(name for end in numbers if (name := stem[: launch.LONGEST_NAME - len(end)].rstrip("-") + end) not in taken | {params.job})
 
 

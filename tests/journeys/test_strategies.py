@@ -1,4 +1,4 @@
-"""All four strategies for real: launched, saved, and restored at half the ranks, losses going on; what runs is stopped first, what is torn is not taken."""
+"""All four strategies for real: launched, saved, restored at half the ranks; what runs is stopped first, what is torn is not taken."""
 
 from __future__ import annotations
 
