@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cockpit.diagnosis import finding_of
-from cockpit.model import Job, Phase, Progress
+from cockpit.model import Finding, Job, Phase, Progress
 from cockpit.snapshot import Snapshot
 from cockpit.store import Changes
 from cockpit.tui.bars import bar, sparkline
@@ -31,6 +31,7 @@ LOOK = {
     Phase.FAILED: ("✖", Tone.BAD),
 }
 WAITING = frozenset({Phase.QUEUED, Phase.PENDING, Phase.PROVISIONING, Phase.PULLING, Phase.RESTARTING})
+STALLED = cell("✖ stalled", Tone.BAD)
 SLOW_SECONDS = 300.0
 SPARK_CELLS = 10
 
@@ -85,23 +86,22 @@ class Jobs(View):
 
     def cells(self, scene: Scene, key: Any) -> tuple[Cell, ...]:
         picture, job = scene.snapshot, scene.snapshot.jobs[key]
-        phase, progress = picture.phase_of(job), picture.progress.get(key)
+        phase, progress, finding = picture.phase_of(job), picture.progress.get(key), finding_of(picture, job)
         up, wanted = picture.ranks_up(job), job.ranks_wanted
         short = not phase.over and up is not None and wanted is not None and up < wanted and phase is Phase.TRAINING
         return (
             cell(key.namespace, Tone.MUTED),
             cell(key.name, Tone.STRONG),
             cell(job.strategy or UNKNOWN, Tone.MUTED),
-            phase_cell(phase),
+            STALLED if finding is not None and phase is Phase.TRAINING else phase_cell(phase),
             cell(_known(wanted), Tone.MUTED) if phase.over else cell(f"{_known(up)}/{_known(wanted)}", Tone.WARN if short else Tone.PLAIN),
             cell(steps(job, progress)),
-            self._trend(picture, job, phase, progress),
+            self._trend(picture, job, phase, progress, finding),
             cell(dollars(picture.job_price(key), per_hour=False)) if picture.job_price(key) != 0 and not phase.over else BLANK,
             cell(short_age(scene.now - job.created), Tone.MUTED) if job.created else DASH,
         )
 
-    def _trend(self, picture: Snapshot, job: Job, phase: Phase, progress: Progress | None) -> Cell:
-        finding = finding_of(picture, job)
+    def _trend(self, picture: Snapshot, job: Job, phase: Phase, progress: Progress | None, finding: Finding | None) -> Cell:
         if finding is not None:
             return cell(*cause_part(finding, job))
         if why := picture.reason_of(job):
