@@ -11,9 +11,8 @@ def cause(case: Case) -> Cause | None:
         found = case.picture.nodes.get(node)
         problem = next((one for one in found.problems if one.type == "Ready"), None) if found else None
         if problem is not None:
-            said = problem.message.rstrip(".") or problem.reason
-            words = f"node {short(node)} under {case.ranks_of(pods)} does not answer ({said})"
-            return Cause("node-not-ready", words, (f"Ready is {problem.status}: {problem.reason}",))
+            said = f"Ready is {problem.status}: {problem.message or problem.reason}"
+            return Cause("node-not-ready", f"node {short(node)} under {case.ranks_of(pods)} does not answer", (said,))
     return _driven_off(case)
 
 
