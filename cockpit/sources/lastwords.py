@@ -119,7 +119,8 @@ class Ends:
         try:
             body: bytes = kube.read(path, params=asked, limit_bytes=BYTES)
         except (Invalid, NotFound):
-            body = b""
+            self._read[end_of(pod)] = job.key
+            return None
         except CockpitError as error:
             return error
         self._read[end_of(pod)] = job.key
