@@ -156,6 +156,14 @@ def test_a_notice_from_before_the_job_was_made_is_none_of_its_trouble() -> None:
     assert found(*BOTH, words("worker", -9, 1), SCHEDULED, notice).id == "rank-killed"
 
 
+def test_what_befell_the_node_long_after_the_job_is_none_of_its_trouble() -> None:
+    later = event("Node", N2, "NvidiaXID79Error", "NVRM: Xid 79 on GPU 3", 400.0)
+    quiet = node(N2, False, Condition("Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped", 400.0))
+    assert found(*BOTH, words("worker", -9, 1), later, quiet, finished=205.0).id == "rank-killed"
+    soon = event("Node", N2, "NvidiaXID79Error", "NVRM: Xid 79 on GPU 3", 208.0)
+    assert found(*BOTH, words("worker", -9, 1), soon, finished=205.0).id == "gpu-fault"
+
+
 XID = event("Node", N2, "NvidiaXID79Error", "NVRM: Xid 79 on GPU 3 (SIMULATED)")
 
 
