@@ -14,12 +14,13 @@ from actions.core.kinds import KINDS, kind_of, runtime_of
 from actions.core.lookups import closest
 from actions.core.places import Place, settled, writer_to
 from actions.core.render import training_files
-from actions.core.scripts import Script, script_of
+from actions.core.scripts import SCRIPT_SHA256, Script, script_of
 from actions.core.sizing import Size, gibibytes, sized
 from actions.core.strategies import PROGRAMS, TRAINJOB_GRACE_SECONDS, check_options, flags_of, grace_of
-from actions.core.training_jobs import Spec, changes
+from actions.core.training_jobs import Spec, changes, override_of
 from cockpit.errors import BadInput, Refused
 from cockpit.instance_types import instance_types
+from cockpit.model import Served
 from cockpit.snapshot import Snapshot
 
 IMAGE = "pytorch/pytorch:2.8.0-cuda12.9-cudnn9-runtime"
@@ -104,13 +105,13 @@ def planned(snapshot: Snapshot, params: Params, origin: Origin) -> Plan:
     _check_place(snapshot, params, place)
     script = script_of(params.script, params.script_args, training_files())
     size = sized(snapshot, _wants(snapshot, params, origin), params.nproc, params.efa)
-    given = dataclasses.replace(params, checkpoints=place.where or "none")
+    given = dataclasses.replace(params, checkpoints=place.where or "none", script=script.path if script else "")
     params = dataclasses.replace(given, gpus=size.want.gpus, efa=size.efa)
     dollars, invented = dollars_per_hour(snapshot, size.want, size.places) if size.want.gpus and size.whole else (None, False)
     saving = (saves(params, place),) if place.where else ()
     return Plan(
         changes(_spec(given, size, place, script, origin), kind, served, runtime),
-        warnings=(*size.warnings, *_unchecked(snapshot, params, size), *_lacking(params, place, script)),
+        warnings=(*size.warnings, *_unchecked(snapshot, params, size), *_lacking(params, place, script), *_not_avoided(kind, served, origin)),
         notes=(_headline(params, size), size.where(), _price(dollars, invented or size.simulated, size), *saving),
         dollars_per_hour=dollars,
         simulated=size.simulated,
@@ -163,7 +164,12 @@ def _lacking(params: Params, place: Place, script: Script | None) -> Iterator[st
     if params.kind == "TrainJob" and (params.grace or 0) > TRAINJOB_GRACE_SECONDS:
         yield f"the pods of a TrainJob are killed after 30 s: --grace is cut to {TRAINJOB_GRACE_SECONDS}"
     if script is not None and place.where:
-        yield f"{script.name} saves only if it does so itself: CHECKPOINT_DIR tells it where"
+        yield f"{script.name} saves only if it does so itself: CHECKPOINT_DIR tells it where, CHECKPOINT_RESUME from what"
+
+
+def _not_avoided(kind: str, served: Served, origin: Origin) -> Iterator[str]:
+    if kind == "TrainJob" and origin.avoid and override_of(served) == "podSpecOverrides":
+        yield f"this TrainJob API takes no affinity: cordon {', '.join(origin.avoid)} to keep the job away"
 
 
 def _wants(snapshot: Snapshot, params: Params, origin: Origin) -> Want:
@@ -225,6 +231,7 @@ def _spec(params: Params, size: Size, place: Place, script: Script | None, origi
         grace_seconds=grace_of(params),
         place=place,
         script=script,
+        resume=params.resume,
         avoid=tuple(sorted(origin.avoid)),
         annotations=_annotations(params, place, script, origin),
     )
@@ -234,12 +241,12 @@ def _annotations(params: Params, place: Place, script: Script | None, origin: Or
     """What restore and the views read on the job: its steps, its place, where it came from, and the parameters that made it."""
     chosen = {one.name: getattr(params, one.name) for one in params_of(Params) if getattr(params, one.name) != one.default}
     kept = {name: value for name, value in chosen.items() if name not in ("name", "namespace")}
+    kept |= {SCRIPT_SHA256: script.sha256} if script else {}
     found = {
         "cockpit.dev/steps": "" if script else str(params.steps),
         "cockpit.dev/checkpoints": place.where,
         "cockpit.dev/restored-from": origin.job,
         "cockpit.dev/launch": as_json(kept),
-        "cockpit.dev/script-sha256": script.sha256 if script else "",
     }
     return {name: value for name, value in found.items() if value}
 

@@ -18,7 +18,8 @@ from actions.core.looking import DEPTHS, Look, look_at
 from actions.core.lookups import jobs_named, one_job
 from actions.core.places import Place, place_of
 from actions.core.predecessors import launches, parameters_of
-from actions.core.strategies import OPTIONS, PROGRAMS
+from actions.core.scripts import script_of
+from actions.core.strategies import OPTIONS, PROGRAMS, grace_of
 from cockpit.errors import Refused
 from cockpit.model import Checkpoint, Job, JobKey, Progress
 from cockpit.rows import Rows
@@ -62,24 +63,25 @@ def look(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.E
 def plan(snapshot: Snapshot, params: Params) -> Plan:
     """Stop what still runs, then launch from the checkpoint; refused with the reason when it cannot be loaded."""
     job = _job(snapshot, params)
-    before = _before(snapshot, job, params)
+    before, sha256 = _recorded(snapshot, job, params)
     place = _place(params, before)
     one = chosen(snapshot, place.key(params.namespace), params.step)
     alive = job is not None and not snapshot.phase_of(job).over
     _check_lock(snapshot, place, params, alive)
     after = dataclasses.replace(_changed(before, params), checkpoints=place.where, resume=_resume(snapshot, one, params), kind=_kind(job, before))
-    check_fits(one, after)
+    if not after.script:
+        check_fits(one, after)
     picture = _without(snapshot, job.key) if job is not None and alive else snapshot
     sits_out = faults(snapshot, with_gpus=after.strategy != "amx" and after.gpus != 0)
     after = dataclasses.replace(after, name=_free_name(snapshot, params))
     made = launch.planned(picture, after, launch.Origin(params.job, sits_out))
-    stopping = _stopping(snapshot, job) if job is not None and alive else ()
+    stopping = _stopping(job, before) if job is not None and alive else ()
     told = (_from(one, job, alive), _lost(snapshot, one, job, alive), *_sitting_out(sits_out))
     return dataclasses.replace(
         made,
         changes=(*stopping, *made.changes),
         notes=(*(stop.dies(snapshot, job) for _ in stopping[:1] if job is not None), *told, *made.notes),
-        warnings=(*made.warnings, *_doubts(one, before)),
+        warnings=(*made.warnings, *_doubts(one, after, sha256)),
         risk=Risk.DESTROY if stopping else None,
     )
 
@@ -92,8 +94,11 @@ def _job(snapshot: Snapshot, params: Params) -> Job | None:
 
 
 def _before(snapshot: Snapshot, job: Job | None, params: Params) -> launch.Params:
-    found: launch.Params = parameters_of(snapshot, job, params.job, params.namespace, launch.Params)
-    return found
+    return _recorded(snapshot, job, params)[0]
+
+
+def _recorded(snapshot: Snapshot, job: Job | None, params: Params) -> tuple[launch.Params, str]:
+    return parameters_of(snapshot, job, params.job, params.namespace, launch.Params)
 
 
 def _place(params: Params, before: launch.Params) -> Place:
@@ -152,23 +157,21 @@ def _without(snapshot: Snapshot, key: JobKey) -> Snapshot:
     return dataclasses.replace(snapshot, pods=pods, jobs=jobs)
 
 
-def _stopping(snapshot: Snapshot, job: Job) -> tuple[Change, ...]:
+def _stopping(job: Job, before: launch.Params) -> tuple[Change, ...]:
     """Delete it, and wait until its pods are gone: they hold the lock of the place and the GPUs."""
     selector = f"{POD_LABELS[job.key.kind]}={job.key.name}"
     pods = Target("Pod", "", job.key.namespace, plural="pods")
     line = f"kubectl wait --for=delete pod -l {selector} -n {job.key.namespace}"
-    gone = Change("kube", "wait", pods, f"wait until the pods of {job.key.name} have saved and are gone", line, selector=selector)
-    return (*stop.deletions(job), *_given_up(snapshot, job), gone)
-
-
-def _given_up(snapshot: Snapshot, job: Job) -> Iterator[Change]:
-    """Pods on nodes that do not answer are taken off the API by force: nobody there will ever say that they have ended."""
-    for pod in snapshot.pods_of(job.key):
-        node = snapshot.nodes.get(pod.node) if pod.node else None
-        if node is not None and node.ready is False:
-            target = Target("Pod", pod.key.name, pod.key.namespace, plural="pods")
-            line = f"kubectl delete {target} --force --grace-period=0"
-            yield Change("kube", "delete", target, f"give up {target}: node {node.name} does not answer", line, grace_seconds=0)
+    gone = Change(
+        "kube",
+        "wait",
+        pods,
+        f"wait until the pods of {job.key.name} have saved and are gone",
+        line,
+        selector=selector,
+        grace_seconds=grace_of(before),
+    )
+    return (*stop.deletions(job), gone)
 
 
 def _from(one: Checkpoint, job: Job | None, alive: bool) -> str:
@@ -196,9 +199,14 @@ def _sitting_out(faulty: dict[str, str]) -> Iterator[str]:
         yield f"sits out {told}{more}"
 
 
-def _doubts(one: Checkpoint, before: launch.Params) -> Iterator[str]:
-    if one.model and one.model != before.model:
-        yield f"the checkpoint says its model is {one.model}, the job's is {before.model}: the ranks compare the shapes"
+def _doubts(one: Checkpoint, after: launch.Params, sha256: str) -> Iterator[str]:
+    script = script_of(after.script, after.script_args, {})
+    if script is not None:
+        yield f"whether {script.name} can load it is not checked here"
+        if sha256 and script.sha256 != sha256:
+            yield f"{script.path} is not what it was when the job was launched"
+    elif one.model and one.model != after.model:
+        yield f"the checkpoint says its model is {one.model}, the job's is {after.model}: the ranks compare the shapes"
 
 
 def disabled(snapshot: Snapshot, params: Params | None) -> str | None:

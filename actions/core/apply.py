@@ -15,7 +15,7 @@ from cockpit.snapshot import Snapshot
 
 FIELD_MANAGER = "cockpit"
 GONE_SECONDS, GONE_POLL_SECONDS = 300.0, 0.5
-"""How long a change waits for objects to go, and how often it looks."""
+"""How long a change waits for objects to go beyond their grace, and how often it looks."""
 
 
 def apply(
@@ -114,11 +114,11 @@ def _wait(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any
     """Until no object of the target's kind carries those labels."""
     if params:
         return {}
-    began = time.monotonic()
+    deadline = time.monotonic() + GONE_SECONDS + (change.grace_seconds or 0)
     while (found := kube.request("GET", change.target.path(with_name=False), params={"labelSelector": change.selector, "limit": "1"})).get("items"):
-        if time.monotonic() - began > GONE_SECONDS:
+        if time.monotonic() > deadline:
             name = (found["items"][0].get("metadata") or {}).get("name")
-            raise TimedOut(f"{change.target.kind.lower()} {name} is still there after {GONE_SECONDS:g} s", "kubectl describe it says what holds it")
+            raise TimedOut(f"{change.target.kind.lower()} {name} does not go", "kubectl describe says what holds it; what was to follow was not done")
         threading.Event().wait(GONE_POLL_SECONDS)
     return {}
 

@@ -18,7 +18,7 @@ from typing import Any
 from actions.core import Clients
 from actions.core.places import place_of
 from actions.core.readers import pod_of, run_in_pod, setting_of
-from cockpit.errors import CockpitError, Conflict, Refused
+from cockpit.errors import BadInput, CockpitError, Conflict, Refused
 from cockpit.model import Checkpoint, CheckpointKey, CheckpointStore, Job, JobKey, StoreKey
 from cockpit.snapshot import Snapshot
 from cockpit.store import Fact, Synced, Upsert
@@ -52,8 +52,10 @@ def look_at(clients: Clients, snapshot: Snapshot, looks: Iterable[Look], depth: 
     """Facts of these places; one that cannot be read is a CheckpointStore that says why, and what is known of it by logs stays."""
     groups: dict[tuple[str, str], list[Look]] = {}
     for look in looks:
-        claim = place_of(look.key.where).claim
-        groups.setdefault((look.key.namespace, claim), []).append(look)
+        try:
+            groups.setdefault((look.key.namespace, place_of(look.key.where).claim), []).append(look)
+        except BadInput as error:
+            yield _unread([look], error.message)
     for (namespace, claim), found in groups.items():
         try:
             lines = _lines(clients, snapshot, namespace, claim, found, depth, stop)
@@ -140,9 +142,10 @@ def _within(store: StoreKey) -> Any:
 def _with_loss(snapshot: Snapshot, row: Checkpoint) -> Checkpoint:
     """The loss of its step, as far as a log told it."""
     known = snapshot.checkpoints.get(row.key)
-    if known is None:
-        return row
-    return dataclasses.replace(row, loss=known.loss if row.loss is None else row.loss, job=known.job or row.job)
+    told = [known.loss] if known else []
+    told += [one.loss for job in (row.job,) if job and (one := snapshot.progress.get(job)) and one.step == row.step]
+    loss = next((one for one in (row.loss, *told) if one is not None), None)
+    return dataclasses.replace(row, loss=loss, job=known.job if known and known.job else row.job)
 
 
 def to_checkpoint(line: Mapping[str, Any], look: Look, depth: str) -> Checkpoint | None:

@@ -9,6 +9,7 @@ from typing import Any
 from actions.core import parse
 from actions.core.journal import Journal
 from actions.core.lookups import job_hint
+from actions.core.scripts import SCRIPT_SHA256
 from cockpit.errors import BadInput, Refused
 from cockpit.model import Job, JobKey, Launch
 from cockpit.snapshot import Snapshot
@@ -28,8 +29,8 @@ def launches(cluster: str, name: str, namespace: str, journal: Journal | None = 
                 yield Launch(JobKey(namespace, str(place.get("kind") or ""), name), str(kept), entry.at)
 
 
-def parameters_of(snapshot: Snapshot, job: Job | None, name: str, namespace: str, cls: type) -> Any:
-    """The parameters that made it, as an instance of `cls`; Refused or BadInput with what to do when they are not known."""
+def parameters_of(snapshot: Snapshot, job: Job | None, name: str, namespace: str, cls: type) -> tuple[Any, str]:
+    """The parameters that made it, as an instance of `cls`, and the checksum of its script; Refused or BadInput when they are not known."""
     if job is not None:
         text = job.launched
         if not text:
@@ -44,11 +45,12 @@ def parameters_of(snapshot: Snapshot, job: Job | None, name: str, namespace: str
     return _read(text, name, namespace, cls)
 
 
-def _read(text: str, name: str, namespace: str, cls: type) -> Any:
+def _read(text: str, name: str, namespace: str, cls: type) -> tuple[Any, str]:
     try:
         kept = json.loads(text)
     except (ValueError, RecursionError):
         kept = None
     if not isinstance(kept, Mapping):
         raise Refused(f"the annotation {ANNOTATION} of {name} is not what the cockpit wrote", "launch --checkpoints with its place goes on from it")
-    return parse(cls, {**{str(key): value for key, value in kept.items()}, "name": name, "namespace": namespace})
+    given = {str(key): value for key, value in kept.items() if key != SCRIPT_SHA256}
+    return parse(cls, {**given, "name": name, "namespace": namespace}), str(kept.get(SCRIPT_SHA256) or "")

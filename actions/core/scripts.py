@@ -14,16 +14,23 @@ CONFIGMAP_BYTES = 1 << 20
 ROOM_BYTES = 8 << 10
 """Of a ConfigMap, for its names and metadata."""
 FOLDER = "/opt/cockpit/script"
+SCRIPT_SHA256 = "script_sha256"
+"""Beside the parameters that are kept on a job: which text the script had."""
 PLAIN = re.compile(r"[\w.-]{1,200}")
 
 
 @dataclass(frozen=True)
 class Script:
-    """A script: its file name, text, and the words it is started with."""
+    """A script: where it lies on this machine, its text, and the words it is started with."""
 
-    name: str
+    path: str
     text: str
     words: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its file name."""
+        return Path(self.path).name
 
     @property
     def key(self) -> str:
@@ -43,7 +50,8 @@ def script_of(path: str, words: str, files: dict[str, str]) -> Script | None:
             raise BadInput("--script-args without --script", "--script FILE names the program they are for")
         return None
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
+        found = Path(path).expanduser().resolve()
+        text = found.read_text(encoding="utf-8")
         given = tuple(shlex.split(words))
     except OSError as problem:
         raise BadInput(f"--script {path}: {problem.strerror}", "a Python file of this machine") from None
@@ -51,12 +59,11 @@ def script_of(path: str, words: str, files: dict[str, str]) -> Script | None:
         raise BadInput(f"--script {path} is not text in UTF-8", "a Python file of this machine") from None
     except ValueError as problem:
         raise BadInput(f"--script-args {words!r}: {problem}", "words as a shell would take them") from None
-    name = Path(path).name
-    if not PLAIN.fullmatch(name):
+    if not PLAIN.fullmatch(found.name):
         raise BadInput(f"--script {path}: its name cannot be a key of a ConfigMap", "letters, digits, dot, dash and underscore")
     size, others = len(text.encode()), sum(len(name) + len(content.encode()) for name, content in files.items())
     if size + others + ROOM_BYTES > CONFIGMAP_BYTES:
         most = CONFIGMAP_BYTES - ROOM_BYTES - others
         hint = f"at most {most:,} bytes beside training/; put what is larger into the image"
         raise BadInput(f"--script {path} has {size:,} bytes: a ConfigMap holds {CONFIGMAP_BYTES:,}", hint)
-    return Script(name, text, given)
+    return Script(str(found), text, given)

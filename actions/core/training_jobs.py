@@ -42,6 +42,7 @@ class Spec:
     grace_seconds: int | None = None
     place: Place = NOWHERE
     script: Script | None = None
+    resume: str = "auto"
     avoid: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -83,7 +84,7 @@ def _holes(spec: Spec) -> dict[str, Any]:
         "TRAINING_METRICS_PORT": str(METRICS_PORT),
         "OMP_NUM_THREADS": str(spec.threads),
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-    } | ({"CHECKPOINT_DIR": spec.place.directory} if spec.place.where else {})
+    } | ({"CHECKPOINT_DIR": spec.place.directory, "CHECKPOINT_RESUME": spec.resume} if spec.place.where else {})
     return {
         "job": spec.name,
         "namespace": spec.namespace,

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from actions.core import Plan, Risk, load, parse
+from actions.core import Clients, Plan, Risk, load, parse
+from actions.core import apply as applying
 from actions.core.journal import Journal
 from actions.core.predecessors import launches
 from cockpit.errors import BadInput, Refused
 from cockpit.model import Checkpoint, CheckpointKey, CheckpointStore, Condition, DeviceKey, Gpu, Job, JobKey, Launch, NodeName, Progress, StoreKey
 from cockpit.snapshot import Snapshot
-from tests.actions.pictures import PYTORCHJOB, claim, job, node, picture, pod, price
+from tests.actions.pictures import PYTORCHJOB, FakeKube, claim, job, node, picture, pod, price
+from tests.actions.test_launch import planned
 
 RESTORE, PRUNE = load("restore"), load("prune")
 KEY = StoreKey("default", "pvc:fsx-pvc/t5")
@@ -225,3 +227,35 @@ def test_prune_never_takes_the_last_whole_one_nor_what_is_in_progress() -> None:
 def test_prune_is_refused_while_a_job_writes(writing: bool | None) -> None:
     with pytest.raises(Refused, match="writes"):
         pruned(shown(saved(10), stores=[CheckpointStore(KEY, 1.0, "sizes", writing)]))
+
+
+def test_a_wait_is_over_when_the_last_pod_is_gone_and_a_dry_run_does_not_wait(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = restored(shown(saved(40), jobs=[t5(conditions=())], pods=[pod("a", "n1")]))
+    waits = Plan((plan.changes[2],))
+    left = [{"items": [{"metadata": {"name": "a"}}]}, {"items": []}]
+    kube = FakeKube(lambda method, path: left.pop(0))
+    monkeypatch.setattr(applying, "GONE_POLL_SECONDS", 0.01)
+    applied = applying.apply(waits, Clients(kube=kube), action="restore", params=plan.params, journal=Journal(tmp_path / "j"))
+    assert applied.ok and left == []
+    assert kube.calls[0][2]["labelSelector"] == "training.kubeflow.org/job-name=t5"
+    applying.apply(waits, Clients(kube=kube), action="restore", params=plan.params, dry_run=True)
+    stuck = FakeKube(lambda method, path: {"items": [{"metadata": {"name": "a"}}]})
+    monkeypatch.setattr(applying, "GONE_SECONDS", -100.0)
+    with pytest.raises(applying.ApplyFailed, match="pod a does not go"):
+        applying.apply(waits, Clients(kube=stuck), action="restore", params=plan.params, journal=Journal(tmp_path / "j"))
+
+
+def test_a_script_is_delivered_again_and_it_is_told_when_it_has_changed(tmp_path: Any) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text("one\n")
+    first = planned(shown(jobs=[]), script=str(script), script_args="--x 1", name="t5")
+    kept = created(first)["metadata"]["annotations"]["cockpit.dev/launch"]
+    assert json.loads(kept)["script"] == str(script)
+    old = t5(launched=kept)
+    plan = restored(shown(saved(400, global_batch=7), jobs=[old]), step="400")
+    container = pod_spec(plan)["containers"][0]
+    assert container["args"][-3:] == ["/opt/cockpit/script/mine.py", "--x", "1"]
+    assert {"name": "CHECKPOINT_RESUME", "value": "400"} in container["env"]
+    assert not any("is not what it was" in warning for warning in plan.warnings)
+    script.write_text("two\n")
+    assert any("is not what it was" in warning for warning in restored(shown(saved(400), jobs=[old])).warnings)

@@ -76,7 +76,7 @@ def test_a_running_job_is_stopped_first_and_trains_on_from_what_it_saved(world: 
     done(action(world, "launch", *words))
 
     def saved() -> list[dict[str, Any]]:
-        return [one for one in done(action(world, "--readonly", "checkpoints", "--job", "runs"))["result"] if one["state"] == "said"]
+        return [one for one in done(action(world, "checkpoints", "--readonly", "--job", "runs"))["result"] if one["state"] == "said"]
 
     eventually(saved, "the log tells of a checkpoint", 90)
     refused = action(world, "restore", "--job", "runs", "--nproc", "1")

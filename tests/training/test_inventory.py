@@ -6,6 +6,7 @@ import fcntl
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +80,33 @@ def test_what_is_named_is_deleted_but_never_the_last_whole_one(tmp_path: Path) -
 @pytest.mark.parametrize("words", [("--verify", "deep", "/x"), (), ("/absent", "--remove", "step_00000010")])
 def test_wrong_words_are_exit_2(words: tuple[str, ...]) -> None:
     assert inventory(*words)[0] == 2
+
+
+def test_a_bucket_is_listed_and_pruned_by_the_same_program(flaky: Any) -> None:
+    import boto3
+
+    from cockpit.clients.object_store import ObjectStore
+    from cockpit.clients.shell import Shell
+    from cockpit.errors import ActionFailed, BadInput
+    from tests.training.test_stores import written
+    from training.stores import open_store
+
+    store = open_store("s3://runs/t5")
+    for step in (10, 20, 30):
+        store.commit(replace(written(store, step, f"a{step}"), sequence=step), f"a{step}")
+    boto3.client("s3").delete_object(Bucket="runs", Key="t5/step_00000030/a30/data")
+    buckets = ObjectStore(Shell())
+    lines = [json.loads(line) for line in buckets.run("inventory", ["s3://runs/t5", "s3://runs/absent", "s3://missing/x"], ["--verify", "full"])]
+    heads = {line["place"]: line for line in lines if "writing" in line}
+    assert (heads[0]["writing"], heads[1]["error"], heads[2]["writing"]) == (False, "", None)
+    assert "NoSuchBucket" in heads[2]["error"]
+    found = [(line["step"], line["state"], line["why"]) for line in lines if "entry" in line]
+    assert found == [(10, "whole", ""), (20, "whole", ""), (30, "torn", "data is missing")]
+    doomed = ["--remove", "step_00000010", "--remove", "step_00000020", "--remove", "step_00000030"]
+    gone = [json.loads(line) for line in buckets.run("inventory", ["s3://runs/t5"], doomed)]
+    assert [(line["entry"], line["removed"]) for line in gone] == [("step_00000010", True), ("step_00000020", False), ("step_00000030", True)]
+    assert store.entries() == ["step_00000020"]
+    with pytest.raises(BadInput):
+        list(buckets.run("inventory", ["/etc"]))
+    with pytest.raises(ActionFailed):
+        list(buckets.run("inventory", ["s3://missing/x"], doomed))
