@@ -35,7 +35,7 @@ TICK_SECONDS = 0.05
 SECOND = 1.0
 WATCHED = (
     *("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served"),
-    *("volumeclaims", "gpus", "efa", "prices", "progress"),
+    *("volumeclaims", "gpus", "efa", "prices", "progress", "lastwords"),
 )
 OpenSession = Callable[[Any, Callable[[], None]], Any]
 
