@@ -177,7 +177,7 @@ async def test_reading_on_demand_says_reading_then_its_age_and_what_is_torn() ->
         await until(pilot, lambda: "1 whole · 1 not whole · read" in text_of(app))
         await until(pilot, lambda: any("✖ torn" in line and "rng_0.pt has 12 bytes, not 40" in line for line in shown(app)))
         assert "\x1b" not in text_of(app)
-        await until(pilot, lambda: "checkpoint 40 is whole: R restores" in shown(app)[1])
+        await until(pilot, lambda: "checkpoint 40 is whole: R restores" in shown(app)[1] and "◌ look" not in shown(app)[0])
 
 
 async def test_an_error_of_reading_stands_in_the_title_until_it_is_read_again() -> None:
