@@ -80,8 +80,10 @@ class Case:
 
     def saw(self, at: float | None) -> bool:
         """True when that was in the job's time: what befell its nodes before or after is none of its trouble."""
+        if at is None:
+            return not self.phase.over
         end = self.job.finished if self.phase.over and self.job.finished is not None else float("inf")
-        return at is not None and (self.job.created or 0.0) <= at <= end + SETTLE_SECONDS
+        return (self.job.created or 0.0) <= at <= end + SETTLE_SECONDS
 
     def living_on(self, node: str) -> list[Pod]:
         """Its pods on a node that are not over."""
