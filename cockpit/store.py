@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cockpit.errors import CockpitError, NotServed
 from cockpit.model import Health, State
@@ -55,8 +57,7 @@ INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(Struct, frozen=True):
     """Rows of one kind, new or changed; an empty `rows` only says that the source is alive."""
 
     source: str
@@ -64,8 +65,7 @@ class Upsert:
     rows: tuple[Any, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Keys of one kind that are gone."""
 
     source: str
@@ -73,8 +73,7 @@ class Delete:
     keys: tuple[Any, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(Struct, frozen=True):
     """A list is complete: rows of `kind` for which `within` holds (None: all) and whose key is not among `keys` are gone (None keeps all).
 
     `scope`, `unread` and `part` say what is not seen, as in Health.
@@ -89,8 +88,7 @@ class Synced:
     part: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The source could not read; what it read before stays, with its age."""
 
     source: str

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -56,11 +58,31 @@ class Request:
         yield send
         self._handler.wfile.write(b"0\r\n\r\n")
 
+    def tunnel(self, port: int) -> None:
+        """Answer a CONNECT: from now on the bytes of both sides go to the other, whatever name was asked for."""
+        self._handler.close_connection = True
+        self._handler.send_response(200)
+        self._handler.end_headers()
+        self._handler.wfile.flush()
+        with socket.create_connection(("127.0.0.1", port)) as other:
+            back = threading.Thread(target=_pump, args=(other, self._handler.connection), daemon=True)
+            back.start()
+            _pump(self._handler.connection, other)
+            back.join(5)
+
     def drop(self) -> None:
         """Close the connection where it stands."""
         self._handler.close_connection = True
         self._handler.wfile.flush()
         self._handler.connection.shutdown(2)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 class Server:

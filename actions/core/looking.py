@@ -6,7 +6,6 @@ text: it is taken apart here and made inert where it is shown.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import threading
@@ -14,6 +13,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from actions.core import Clients
 from actions.core.places import place_of
@@ -145,7 +146,7 @@ def _with_loss(snapshot: Snapshot, row: Checkpoint) -> Checkpoint:
     told = [known.loss] if known else []
     told += [one.loss for job in (row.job,) if job and (one := snapshot.progress.get(job)) and one.step == row.step]
     loss = next((one for one in (row.loss, *told) if one is not None), None)
-    return dataclasses.replace(row, loss=loss, job=known.job if known and known.job else row.job)
+    return replace(row, loss=loss, job=known.job if known and known.job else row.job)
 
 
 def to_checkpoint(line: Mapping[str, Any], look: Look, depth: str) -> Checkpoint | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -82,6 +81,8 @@ def parse(cls: type, given: Mapping[str, Any]) -> Any:
 
 def nearest(word: str, words: Sequence[str], prefix: str = "") -> str:
     """A hint naming the closest valid word, or all of them when they are few."""
+    import difflib
+
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     if close:
         return f"did you mean {prefix}{close[0]}?"

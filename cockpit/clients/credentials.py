@@ -6,16 +6,18 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cockpit.errors import BadKubeconfig, NotAuthorised
+
+if TYPE_CHECKING:
+    import subprocess
 
 PLUGIN_TIMEOUT_SECONDS = 30.0
 PLUGIN_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
@@ -143,6 +145,8 @@ def _fresh_until(expires: Any) -> float | None:
 
 def _run_plugin(plugin: Plugin) -> bytes:
     """Standard output of the plugin; it gets no terminal, and what it says on stderr becomes the error."""
+    import subprocess
+
     info: dict[str, Any] = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
     if plugin.cluster is not None:
         info["spec"]["cluster"] = dict(plugin.cluster)

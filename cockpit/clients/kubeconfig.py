@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -74,6 +73,8 @@ def endpoint(kubeconfig: str | None = None, context: str | None = None, namespac
     if not name:
         raise BadKubeconfig(f"no current-context in {merged.read[0]}", f"choose one with --context: {', '.join(sorted(merged.contexts)[:8])}")
     if name not in merged.contexts:
+        import difflib
+
         near = difflib.get_close_matches(name, merged.contexts, 1)
         known = f"did you mean {near[0]}?" if near else f"known contexts: {', '.join(sorted(merged.contexts)[:8])}"
         raise BadKubeconfig(f"there is no context {name!r} in {', '.join(map(str, merged.read))}", known)

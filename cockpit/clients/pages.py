@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from typing import Generic, TypeVar
 
 import msgspec
 
@@ -24,6 +24,31 @@ class ListMeta(msgspec.Struct, rename="camel"):
     resource_version: str | None = None
 
 
+T = TypeVar("T")
+
+
+class _Promise(Generic[T]):
+    """A value that another thread brings; not concurrent.futures, which loads the logging of the standard library."""
+
+    def __init__(self) -> None:
+        self._kept = threading.Event()
+        self._value: T | None = None
+        self._problem: BaseException | None = None
+
+    def keep(self, value: T | None, problem: BaseException | None = None) -> None:
+        """Bring it, or what went wrong; the first word counts."""
+        if not self._kept.is_set():
+            self._value, self._problem = value, problem
+            self._kept.set()
+
+    def result(self) -> T | None:
+        """The value once it is there, or what went wrong."""
+        self._kept.wait()
+        if self._problem is not None:
+            raise self._problem
+        return self._value
+
+
 class _List(msgspec.Struct):
     metadata: ListMeta | None = None
 
@@ -38,7 +63,7 @@ def _follow(first: _Coming, room: _Room) -> Iterator[bytes]:
     coming: _Coming | None = first
     try:
         while coming is not None:
-            page = coming.page.result()
+            page = coming.page.result() or b""
             coming = coming.following.result()
             room.release()
             yield page
@@ -57,9 +82,9 @@ class _Coming:
     """A page on its way, asked for as soon as there is room; `following`, None at the end, is there as soon as the head has named it."""
 
     def __init__(self, fetch: Fetch, token: str, room: _Room) -> None:
-        self._fetch, self._token, self._room = fetch, token, room
-        self.page: Future[bytes] = Future()
-        self.following: Future[_Coming | None] = Future()
+        self._fetch, self._token, self._room, self._told = fetch, token, room, False
+        self.page: _Promise[bytes] = _Promise()
+        self.following: _Promise[_Coming] = _Promise()
         threading.Thread(target=self._run, name="page", daemon=True).start()
 
     def _run(self) -> None:
@@ -70,10 +95,10 @@ class _Coming:
         try:
             page = self._fetch(self._token, self._head)
         except BaseException as problem:  # the edge of a thread: whoever takes the page gets it
-            self.page.set_exception(problem)
+            self.page.keep(None, problem)
         else:
             self._goes_on(list_meta(page))
-            self.page.set_result(page)
+            self.page.keep(page)
 
     def _head(self, head: bytes) -> None:
         found = _head_meta(head)
@@ -81,8 +106,9 @@ class _Coming:
             self._goes_on(found)
 
     def _goes_on(self, meta: ListMeta) -> None:
-        if not self.following.done():
-            self.following.set_result(_Coming(self._fetch, meta.continue_, self._room) if meta.continue_ else None)
+        if not self._told:
+            self._told = True
+            self.following.keep(_Coming(self._fetch, meta.continue_, self._room) if meta.continue_ else None)
 
 
 def list_meta(page: bytes) -> ListMeta:

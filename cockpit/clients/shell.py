@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 
 from cockpit.errors import ActionFailed, CockpitError, NotFound, TimedOut
@@ -20,6 +19,8 @@ class Shell:
     @staticmethod
     def which(name: str) -> str | None:
         """The path of a program on PATH, or None."""
+        import shutil
+
         return shutil.which(name)
 
     def run(

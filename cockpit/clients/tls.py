@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from pathlib import Path
 
 from cockpit.clients.credentials import Certificate
@@ -36,6 +35,8 @@ def _load_certificate(context: ssl.SSLContext, certificate: Certificate) -> None
                 file.flush()
                 context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
             return
+        import tempfile
+
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "client.pem"
             path.touch(mode=0o600)

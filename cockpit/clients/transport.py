@@ -1,64 +1,28 @@
-"""HTTP to one API server over urllib3: pooling, TLS, proxies, impersonation, one more try after a 401; failures become Unreachable."""
+"""Exchanges with one API server: impersonation, one more try after a 401, patience with a busy one; failures become Unreachable."""
 
 from __future__ import annotations
 
 import random
-import socket
 import ssl
 import threading
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
 from typing import Any
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-
+from cockpit.clients.connections import Answer, CannotConnect, Connections
 from cockpit.clients.credentials import Certificate
 from cockpit.clients.kubeconfig import Endpoint
 from cockpit.clients.statuses import error_of
 from cockpit.clients.streams import Lines, Streams
-from cockpit.clients.tls import tls_context
-from cockpit.errors import BadKubeconfig, CockpitError, Unreachable
+from cockpit.errors import CockpitError, Unreachable
 
-CHUNK_BYTES = 1 << 16
-PAGE_BYTES = 1 << 24
 BUSY_TRIES = 5
 BUSY_SECONDS = 5
+ERROR_BYTES = 1 << 16
 Params = Mapping[str, Any]
-BROKEN = (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
-
-_waiting = threading.local()
-
-
-class _Watched:
-    """A connection that shows its socket before it waits for an answer, so that a stream can be ended while the server is silent."""
-
-    sock: Any
-
-    def getresponse(self) -> Any:
-        opened = getattr(_waiting, "opened", None)
-        if opened is not None:
-            opened(self.sock)
-        return super().getresponse()  # type: ignore[misc]
-
-
-class _Http(_Watched, HTTPConnection):
-    pass
-
-
-class _Https(_Watched, HTTPSConnection):
-    pass
-
-
-class _HttpPool(HTTPConnectionPool):
-    ConnectionCls = _Http
-
-
-class _HttpsPool(HTTPSConnectionPool):
-    ConnectionCls = _Https
+Opened = Callable[[Any], None]
+BROKEN = (HTTPException, OSError, ValueError)
 
 
 class Transport:
@@ -69,8 +33,8 @@ class Transport:
         self.timeout_seconds = timeout_seconds
         self.simulated: bool | None = None
         self._lock = threading.Lock()
-        self._pool: urllib3.PoolManager | None = None
-        self._pool_certificate: Certificate | None = None
+        self._connections: Connections | None = None
+        self._certificate: Certificate | None = None
         self._streams = Streams()
         self._closed = threading.Event()
 
@@ -78,8 +42,8 @@ class Transport:
         """End open streams, waits and idle connections."""
         self._closed.set()
         self._streams.interrupt()
-        if self._pool is not None:
-            self._pool.clear()
+        if self._connections is not None:
+            self._connections.clear()
 
     def interrupt(self) -> None:
         """End every open stream: their readers connect anew and find out whether anybody answers."""
@@ -95,41 +59,27 @@ class Transport:
         timeout_seconds: float | None = None,
     ) -> bytes:
         """The whole body of a 2xx answer; the error of any other."""
-        response = self._send(method, path, params, headers or {}, data, timeout_seconds or self.timeout_seconds)
-        if response.status >= 300:
-            raise error_of(response.status, response.data, method, path, response.headers.get("Retry-After", ""))
-        body: bytes = response.data
-        return body
+        answer = self._send(method, path, params, headers or {}, data, timeout_seconds or self.timeout_seconds)
+        return self._body(answer, method, path, timeout_seconds, answer.whole)
 
     def head(self, path: str, params: Params | None, headers: Mapping[str, str], timeout_seconds: float | None, limit_bytes: int) -> bytes:
         """The first `limit_bytes` of the body of a GET."""
-        seconds = timeout_seconds or self.timeout_seconds
-        response = self._send("GET", path, params, headers, None, seconds, preload=False)
-        try:
-            body: bytes = response.read(limit_bytes)
-        except BROKEN as problem:
-            raise self._unreachable(problem, "GET", path, seconds) from None
-        finally:
-            response.close()
-        if response.status >= 300:
-            raise error_of(response.status, body, "GET", path)
-        return body
+        answer = self._send("GET", path, params, headers, None, timeout_seconds or self.timeout_seconds)
+        return self._body(answer, "GET", path, timeout_seconds, lambda: answer.head(limit_bytes))
 
     def page(self, path: str, params: Params, headers: Mapping[str, str], head_bytes: int, on_head: Callable[[bytes], None]) -> bytes:
         """The whole body of a GET; `on_head` gets its first `head_bytes` while the rest is still coming, unless it is an error."""
-        response = self._send("GET", path, params, headers, None, self.timeout_seconds, preload=False)
+        answer = self._send("GET", path, params, headers, None, self.timeout_seconds)
+        return self._body(answer, "GET", path, None, lambda: answer.whole(head_bytes, on_head if answer.status < 300 else None))
+
+    def _body(self, answer: Answer, method: str, path: str, seconds: float | None, read: Callable[[], bytes]) -> bytes:
+        """What `read` brings of an answer that says yes; the error of any other."""
         try:
-            body: bytes = response.read(head_bytes)
-            if response.status < 300:
-                on_head(body)
-            while chunk := response.read(PAGE_BYTES):
-                body += chunk
+            body = read()
         except BROKEN as problem:
-            raise self._unreachable(problem, "GET", path, self.timeout_seconds) from None
-        finally:
-            response.close()
-        if response.status >= 300:
-            raise error_of(response.status, body, "GET", path, response.headers.get("Retry-After", ""))
+            raise self._unreachable(problem, method, path, seconds) from None
+        if answer.status >= 300:
+            raise error_of(answer.status, body, method, path, answer.header("Retry-After"))
         return body
 
     def lines(
@@ -143,17 +93,17 @@ class Transport:
     ) -> Iterator[bytes]:
         """The lines of a stream; see Kube.lines."""
         sockets: list[Any] = []
-        response = self._open(path, params, stop, timeout_seconds, sockets)
-        if response is None:
+        answer = self._open(path, params, stop, timeout_seconds, sockets)
+        if answer is None:
             return
         lines = Lines(piece_bytes)
         try:
-            if response.status >= 300:
-                raise error_of(response.status, response.read(CHUNK_BYTES), "GET", path)
+            if answer.status >= 300:
+                raise error_of(answer.status, answer.head(ERROR_BYTES), "GET", path)
             if on_open is not None:
                 on_open()
-            sockets[-1].settimeout(timeout_seconds)
-            while not stop.is_set() and (chunk := response.read1(CHUNK_BYTES)):
+            answer.set_silence(timeout_seconds)
+            while not stop.is_set() and (chunk := answer.read1()):
                 yield from lines.feed(chunk)
             if lines.end() and not stop.is_set():
                 yield lines.end()
@@ -163,154 +113,93 @@ class Transport:
         finally:
             for sock in sockets:
                 self._streams.remove(sock)
-            response.close()
+            answer.close()
 
-    def _open(self, path: str, params: Params | None, stop: threading.Event, timeout_seconds: float | None, sockets: list[Any]) -> Any:
+    def _open(self, path: str, params: Params | None, stop: threading.Event, timeout_seconds: float | None, sockets: list[Any]) -> Answer | None:
         """The answer to a stream's request, None when stopped meanwhile; what waits for it can be stopped from the moment it is sent."""
 
-        def opened(sock: Any) -> None:
+        def on_sent(sock: Any) -> None:
             sockets.append(sock)
             self._streams.add(stop, sock)
 
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
         wait = None if timeout_seconds is None else min(timeout_seconds, self.timeout_seconds)
-        _waiting.opened = opened
         try:
-            return self._send("GET", path, params, headers, None, wait, preload=False)
+            return self._send("GET", path, params, headers, None, wait, on_sent)
         except CockpitError:
             for sock in sockets:
                 self._streams.remove(sock)
             if not stop.is_set():
                 raise
             return None
-        finally:
-            _waiting.opened = None
 
     def _send(
-        self, method: str, path: str, params: Params | None, headers: Mapping[str, str], data: bytes | None, wait: float | None, preload: bool = True
-    ) -> urllib3.BaseHTTPResponse:
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        headers: Mapping[str, str],
+        data: bytes | None,
+        wait: float | None,
+        on_sent: Opened | None = None,
+    ) -> Answer:
         """An exchange, repeated a few times when the server is too busy to look at it and says when to come again."""
+        url = path + ("?" + urllib.parse.urlencode(params, doseq=True) if params else "")
         for _ in range(BUSY_TRIES - 1):
-            response = self._exchange(method, path, params, headers, data, wait, preload)
-            seconds = _busy_seconds(response)
+            answer = self._exchange(method, url, headers, data, wait, on_sent)
+            seconds = _busy_seconds(answer)
             if seconds is None or self._closed.wait(seconds):
-                return response
-            response.close()
-        return self._exchange(method, path, params, headers, data, wait, preload)
+                return answer
+            answer.close()
+        return self._exchange(method, url, headers, data, wait, on_sent)
 
-    def _exchange(
-        self, method: str, path: str, params: Params | None, headers: Mapping[str, str], data: bytes | None, wait: float | None, preload: bool
-    ) -> urllib3.BaseHTTPResponse:
-        """One exchange; a 401 is tried once more with fresh credentials, a GET once more when a kept connection had died."""
-        url = self.endpoint.server + path + ("?" + urllib.parse.urlencode(params, doseq=True) if params else "")
+    def _exchange(self, method: str, url: str, headers: Mapping[str, str], data: bytes | None, wait: float | None, on_sent: Opened | None) -> Answer:
+        """One exchange; a 401 is tried once more with fresh credentials."""
         credentials = self.endpoint.credentials
+        seconds = (min(self.timeout_seconds, wait or self.timeout_seconds), wait)
         for last in (False, True):
             own = credentials.headers()
+            sent = [("User-Agent", "cockpit"), *headers.items(), *own.items(), *self.endpoint.impersonate]
             try:
-                response = self._manager().request(
-                    method,
-                    url,
-                    body=data,
-                    headers=self._headers({**headers, **own}),
-                    timeout=urllib3.Timeout(connect=min(self.timeout_seconds, wait or self.timeout_seconds), read=wait),
-                    retries=False,
-                    redirect=False,
-                    preload_content=preload,
-                )
+                answer = self._connected().ask(method, url, sent, data, seconds, on_sent)
             except BROKEN as problem:
-                if isinstance(problem, urllib3.exceptions.ProtocolError) and method == "GET" and not last:
-                    continue
-                raise self._unreachable(problem, method, path, wait) from None
-            self.simulated = response.headers.get("Cockpit-Simulated") == "true"
-            if response.status != 401 or last or not credentials.refresh(own):
+                raise self._unreachable(problem, method, url, wait) from None
+            self.simulated = answer.header("Cockpit-Simulated") == "true"
+            if answer.status != 401 or last or not credentials.refresh(own):
                 break
-            response.close()
-        return response
+            answer.close()
+        return answer
 
-    def _headers(self, headers: Mapping[str, str]) -> urllib3.HTTPHeaderDict:
-        found = urllib3.HTTPHeaderDict({"User-Agent": "cockpit", **headers})
-        for name, value in self.endpoint.impersonate:
-            found.add(name, value)
-        return found
-
-    def _manager(self) -> urllib3.PoolManager:
+    def _connected(self) -> Connections:
         certificate = self.endpoint.credentials.certificate()
         with self._lock:
-            if self._pool is None or certificate != self._pool_certificate:
-                self._pool, self._pool_certificate = _pool(self.endpoint, certificate), certificate
-            return self._pool
+            if self._connections is None or certificate != self._certificate:
+                self._connections, self._certificate = Connections(self.endpoint, certificate), certificate
+            return self._connections
 
     def _unreachable(self, problem: BaseException, method: str, path: str, seconds: float | None) -> Unreachable:
         server, what = self.endpoint.server, f"{method} {path.split('?', 1)[0]}"
         hint = f"context {self.endpoint.context}: is the cluster up, and the network to it (VPN, proxy)?"
-        errors = urllib3.exceptions
-        if isinstance(problem, (errors.SSLError, ssl.SSLError)):
+        if isinstance(problem, ssl.SSLError):
             return Unreachable(f"TLS with {server} failed: {_reason(problem)}", "check certificate-authority and server in the kubeconfig")
-        if isinstance(problem, (errors.ConnectTimeoutError, errors.NewConnectionError, errors.ProxyError, errors.NameResolutionError)):
+        if isinstance(problem, CannotConnect):
             return Unreachable(f"cannot connect to {server}: {_reason(problem)}", hint)
-        if isinstance(problem, (errors.ReadTimeoutError, TimeoutError)):
+        if isinstance(problem, TimeoutError):
             return Unreachable(f"{server} was silent for {seconds or self.timeout_seconds:g} s after {what}", hint)
         return Unreachable(f"{server} broke off {what}: {_reason(problem)}", hint)
 
 
-def _busy_seconds(response: urllib3.BaseHTTPResponse) -> float | None:
+def _busy_seconds(answer: Answer) -> float | None:
     """How long to wait before asking again (429 of priority and fairness), stretched by up to half; None when it is not to be asked again soon."""
-    said = response.headers.get("Retry-After", "")
-    if response.status != 429 or not said.isdigit() or int(said) > BUSY_SECONDS:
+    said = answer.header("Retry-After")
+    if answer.status != 429 or not said.isdigit() or int(said) > BUSY_SECONDS:
         return None
     return int(said) * random.uniform(1.0, 1.5)
 
 
 def _reason(problem: BaseException) -> str:
     """The innermost cause in its own words."""
-    cause: BaseException = problem
-    while (inner := cause.__cause__ or cause.__context__ or _argument(cause)) is not None and inner is not cause:
-        cause = inner
-    said = getattr(cause, "verify_message", "") or getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    said = getattr(problem, "verify_message", "") or getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
     return str(said)[:300]
-
-
-def _argument(problem: BaseException) -> BaseException | None:
-    return next((one for one in reversed(problem.args) if isinstance(one, BaseException)), None)
-
-
-def _pool(endpoint: Endpoint, certificate: Certificate | None) -> urllib3.PoolManager:
-    """A pool for the endpoint's proxy, authority, server name and client certificate."""
-    options: dict[str, Any] = {
-        "maxsize": 64,
-        "socket_options": [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *_probes()],
-    }
-    if endpoint.server.startswith("https://"):
-        options["ssl_context"] = tls_context(endpoint, certificate)
-        if endpoint.tls_server_name:
-            options |= {"server_hostname": endpoint.tls_server_name, "assert_hostname": endpoint.tls_server_name}
-        if endpoint.insecure:
-            options |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    proxy = endpoint.proxy_url or _proxy_of(endpoint.server)
-    manager: urllib3.PoolManager
-    if proxy.startswith("socks"):
-        raise BadKubeconfig(f"proxy-url {_without_password(proxy)} is a SOCKS proxy", "use an http or https proxy")
-    manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-    manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-    return manager
-
-
-def _probes() -> list[tuple[int, int, int]]:
-    """Ask a silent peer after 30 s whether it lives, and give up after three times 10 s."""
-    wanted = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
-    return [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in wanted if hasattr(socket, name)]
-
-
-def _proxy_of(server: str) -> str:
-    """The proxy of the environment for this server, as Go's clients choose it: never for this machine itself."""
-    parts = urllib.parse.urlsplit(server)
-    host = parts.hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127.") or urllib.request.proxy_bypass(parts.netloc):
-        return ""
-    return urllib.request.getproxies_environment().get(parts.scheme, "")
-
-
-def _without_password(url: str) -> str:
-    parts = urllib.parse.urlsplit(url)
-    return url.replace(f"{parts.username}:{parts.password}@", "***@") if parts.password else url

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from cockpit.model import Condition, Job, JobKey
 from cockpit.sources.jobtemplates import RawPodTemplate, Shape, shape_in, shape_of, stored_in

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from cockpit.errors import CockpitError
 from cockpit.model import PodKey, Queue, QueueKey, Quota, Workload

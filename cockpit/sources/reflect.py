@@ -95,7 +95,7 @@ class Follow:
         self._listing, self._kube, self._voice = listing, kube, voice
         self._path, self._scope = listing.paths[0], ""
         self._version: str | None = None
-        self._frozen = False
+        self._frozen = self._many = False
         self._since_trim = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -116,6 +116,7 @@ class Follow:
         try:
             if self._version is None:
                 self.read_all()
+                self._settle()
             self._watch(stop)
         except Gone:
             self._version = None
@@ -131,6 +132,13 @@ class Follow:
             return backoff.seconds()
         backoff.reset()
         return 0.0
+
+    def _settle(self) -> None:
+        """Once after the first long list: what will be kept is no longer looked through for garbage, and what was needed to read it is given back."""
+        if self._many and not self._frozen:
+            self._frozen = True
+            gc.freeze()
+            give_back()
 
     def read_all(self) -> None:
         """The whole collection; that of the context's namespace where the whole is forbidden."""
@@ -173,11 +181,8 @@ class Follow:
             keys.update(self._rows(rows))
             del page, rows
         self._version = version
+        self._many = len(keys) >= FREEZE_ROWS
         self._voice.listed(self.part, self._listing.kind, keys, self._listing.within, self._scope)
-        if len(keys) >= FREEZE_ROWS and not self._frozen:
-            self._frozen = True
-            gc.freeze()
-            give_back()
 
     def _pages(self, limit: int) -> Any:
         *others, last = (in_namespace(path, self._scope) for path in self._listing.paths)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -103,7 +102,7 @@ def test_other_ranks_and_strategies_settle_what_only_fitted_the_old_shape() -> N
 
 def test_a_running_job_is_stopped_first_and_its_gpus_and_place_count_as_free() -> None:
     running = shown(saved(40), jobs=[t5({"nproc": 8}, conditions=())], pods=[pod("a", "n1"), pod("b", "n2")])
-    plan = restored(dataclasses.replace(running), nproc=8)
+    plan = restored(running, nproc=8)
     assert [one.verb for one in plan.changes] == ["delete", "delete", "wait", "apply", "create"]
     assert RESTORE.risk_of(plan) is Risk.DESTROY
     assert any("pods die" in note for note in plan.notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -137,6 +138,19 @@ def test_a_refused_stream_is_its_error(connected: Any) -> None:
     with pytest.raises(Gone):
         list(kube.lines("/w", stop=threading.Event(), on_open=lambda: opened.append(1)))
     assert not opened
+
+
+def test_two_readers_never_share_the_connection_of_a_refused_stream(connected: Any) -> None:
+    kube, server = connected(
+        lambda request: request.status(503, "ServiceUnavailable", "later") if request.path == "/w" else request.json({"at": request.path})
+    )
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            list(kube.lines("/w", stop=threading.Event()))
+    with ThreadPoolExecutor(8) as pool:
+        paths = [f"/{number}" for number in range(64)]
+        assert [one["at"] for one in pool.map(lambda path: kube.request("GET", path), paths)] == paths
+    assert len(server.requests) == 3 + 64
 
 
 def test_no_line_is_held_beyond_a_mebibyte(connected: Any) -> None:

@@ -140,6 +140,22 @@ def test_a_proxy_is_used_when_named_but_not_for_this_machine(tmp_path: Path, mon
         assert "pw" not in caught.value.message
 
 
+@pytest.mark.parametrize("secured", [False, True], ids=["http proxy", "https proxy"])
+def test_a_proxy_is_a_tunnel_for_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secured: bool) -> None:
+    certificates(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    with serving(lambda request: request.json({"via": "tunnel"}), server_tls(tmp_path)) as server:
+        with serving(lambda request: request.tunnel(server.port), server_tls(tmp_path) if secured else None) as proxy:
+            cluster = {"certificate-authority": "authority.pem", "proxy-url": proxy.url.replace("://", "://who:s3cret@")}
+            kube = Kube.connect(kubeconfig=kubeconfig(tmp_path, server.url, cluster=cluster))
+            assert kube.version() == kube.version() == {"via": "tunnel"}
+            assert list(kube.lines("/w", stop=threading.Event()))
+            kube.close()
+        assert {request.method for request in proxy.requests} == {"CONNECT"}
+        assert proxy.requests[0].headers["Proxy-Authorization"] == "Basic " + base64.b64encode(b"who:s3cret").decode()
+        assert all("Proxy-Authorization" not in request.headers for request in server.requests)
+
+
 def test_no_error_and_no_log_holds_the_token(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     with serving(lambda request: request.bytes(b"denied", 403)) as server:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tui_stage import ACTIONS, BERT, NOW, facts, make_app, opened, shown, text_of, until
 
 from actions.core import Action, Change, Clients, Plan, Risk, Target, param
@@ -254,7 +254,7 @@ async def test_a_job_on_a_silent_node_is_shown_as_stalled_and_recovers() -> None
         store, picture = app.fakes[0].store, app.scene.snapshot
         name = next(pod.node for pod in picture.pods.values() if pod.job and pod.job.name == "t5-large")
         ready = picture.nodes[name]
-        silent = dataclasses.replace(ready, ready=False, problems=(Condition("Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped"),))
+        silent = replace(ready, ready=False, problems=(Condition("Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped"),))
         store.apply(Upsert("nodes", "nodes", (silent,)))
         await until(pilot, lambda: any("t5-large" in line and "✖ stalled" in line for line in shown(app)))
         store.apply(Upsert("nodes", "nodes", (ready,)))
