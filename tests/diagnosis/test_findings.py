@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cockpit.diagnosis import finding_of, offer_of
+from cockpit.diagnosis import end_in_words, finding_of, offer_of
 from cockpit.model import (
     Checkpoint,
     CheckpointKey,
@@ -122,6 +122,20 @@ def test_the_rank_that_was_killed_is_named_not_the_peer_it_took_along() -> None:
 def test_what_a_rank_says_of_its_end(last: LastWords, id_: str, sentence: str) -> None:
     finding = found(*BOTH, last)
     assert (finding.id, finding.message) == (id_, f"t5 failed: {sentence}")
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (words("worker", -9, 1), "rank 1: SIGKILL"),
+        (words("master", 4, 0), "rank 0: lost a peer"),
+        (words("worker", 1, 1, error="ValueError: bad"), "rank 1: exit code 1: ValueError: bad"),
+        (words("worker", 143, 1, event="stopped", checkpoint=41), "rank 1: SIGTERM"),
+        (LastWords(PodKey("ml", "a"), KEY), ""),
+    ],
+)
+def test_how_a_pod_ended_in_few_words(last: LastWords, said: str) -> None:
+    assert end_in_words(last) == said
 
 
 def test_without_a_log_the_exit_code_speaks() -> None:
