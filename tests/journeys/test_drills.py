@@ -15,7 +15,7 @@ from tests.journeys.worlds import World, eventually, idle_scenario, world_at
 
 STEPS, EVERY = 150, 10
 FAULTS = "/apis/sim.cockpit.dev/v1alpha1/faults"
-START_SECONDS = 60.0
+START_SECONDS = 150.0
 SHAPE = ("--strategy", "ddp", "--nodes", "2", "--nproc", "1", "--steps", str(STEPS), "--checkpoint-every", str(EVERY))
 
 
@@ -55,14 +55,14 @@ class Drill:
 
     async def told(self, *words: str) -> str:
         """The caution line, once it says all these words."""
-        await self.screen.sees(lambda: all(word in self.screen.lines()[1] for word in words), 30)
+        await self.screen.sees(lambda: all(word in self.screen.lines()[1] for word in words), 60)
         return self.screen.lines()[1]
 
     async def restore(self) -> list[str]:
         """R on the job's row, then what its dialog asks for; the lines of that dialog."""
         await self.screen.cursor("jobs", self.job)
         await self.screen.press("R")
-        await self.screen.sees("trains on from step", 30)
+        await self.screen.sees("trains on from step", 60)
         seen = self.screen.lines()
         await self.screen.press("y")
         if "This destroys what it names" in "\n".join(seen):
