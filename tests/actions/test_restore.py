@@ -109,6 +109,14 @@ def test_a_running_job_is_stopped_first_and_its_gpus_and_place_count_as_free() -
     assert plan.changes[2].selector == "training.kubeflow.org/job-name=t5"
 
 
+def test_pods_on_a_node_that_does_not_answer_are_given_up_before_they_are_waited_for() -> None:
+    nodes = [node("n1"), node("n2", ready=False)]
+    plan = restored(shown(saved(40), jobs=[t5({"nproc": 8}, conditions=())], pods=[pod("a", "n1"), pod("b", "n2")], nodes=nodes), nproc=8, nodes=1)
+    assert [one.verb for one in plan.changes[:4]] == ["delete", "delete", "delete", "wait"]
+    given_up = plan.changes[2]
+    assert (given_up.target.name, given_up.grace_seconds) == ("b", 0) and "n2 does not answer" in given_up.summary
+
+
 def test_names_count_on() -> None:
     second = t5(key=JobKey("default", "PyTorchJob", "t5-r2"))
     assert created(restored(shown(saved(40), jobs=[t5(), second])))["metadata"]["name"] == "t5-r3"
