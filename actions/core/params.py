@@ -14,7 +14,10 @@ from cockpit.errors import BadInput
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter as the front ends see it; `kind` is str | int | float | bool | list, `picks` names the rows a form offers (nodes, jobs, ...)."""
+    """A parameter as the front ends see it; `kind` is str | int | float | bool | list, `picks` names the rows a form offers (nodes, jobs, ...).
+
+    `short` is the one letter of a flag people know from other tools: f for -f.
+    """
 
     name: str
     kind: str
@@ -24,12 +27,14 @@ class Param:
     choices: tuple[str, ...] = ()
     picks: str = ""
     minimum: float | None = None
+    short: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The parameter as `--describe -o json` prints it."""
         return {
             "name": self.name,
             "flag": "--" + self.name.replace("_", "-"),
+            "short": f"-{self.short}" if self.short else None,
             "type": self.kind,
             "help": self.help,
             "required": self.required,
@@ -46,9 +51,10 @@ def param(
     choices: Sequence[str] = (),
     picks: str = "",
     minimum: float | None = None,
+    short: str = "",
 ) -> Any:
     """A dataclass field that is also a parameter; without a default it is required."""
-    metadata = {"help": help, "choices": tuple(choices), "picks": picks, "minimum": minimum}
+    metadata = {"help": help, "choices": tuple(choices), "picks": picks, "minimum": minimum, "short": short}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -88,7 +94,7 @@ def _to_param(field: dataclasses.Field[Any], hint: Any) -> Param:
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     meta = field.metadata
     default = None if required else field.default
-    return Param(field.name, _kind(hint), meta["help"], default, required, meta["choices"], meta["picks"], meta["minimum"])
+    return Param(field.name, _kind(hint), meta["help"], default, required, meta["choices"], meta["picks"], meta["minimum"], meta["short"])
 
 
 def _kind(hint: Any) -> str:

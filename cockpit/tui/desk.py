@@ -98,7 +98,7 @@ class Desk:
             self.app.say(warning, "warning")
 
     def _read(self, action: Action, values: dict[str, str]) -> None:
-        if self.app.verbs.missing(action, values):
+        if self.app.verbs.missing(action, values) or (action.asks and not values):
             self.app.run_worker(self._ask_then_read(action, values), group="action", exit_on_error=False)
             return
         self._stream(action, following(action, values) if action.streams else values)
