@@ -116,7 +116,8 @@ class Desk:
             self.feed.close()
         feed = self.feed = Feed(action, session.clients, self.app.scene.snapshot, values)
         feed.start()
-        about = " ".join(str(value) for name, value in values.items() if name not in ("follow",))
+        told = [value for name, value in values.items() if name != "follow" and value is not False]
+        about = " ".join(", ".join(value) if isinstance(value, tuple) else str(value) for value in told)
         room = Room(title=f"{action.title} {about}", following=True, close=feed.close)
 
         def turn(word: str) -> None:
