@@ -198,6 +198,7 @@ VERSIONED = frozenset({"kueue-version"})
 
 LINT = load("lint")
 FILES = Path(__file__).parent / "lint_files"
+TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345"
 
 
 def lint(snapshot: Snapshot | None = None, clients: Clients | None = None, **given: Any) -> tuple[list[Mapping[str, Any]], CockpitError | None]:

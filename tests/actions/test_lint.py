@@ -16,10 +16,9 @@ from actions.core.lints.manifests import parsed, plain
 from actions.lint import SHAPES
 from cockpit.errors import VerdictBad
 from cockpit.model import PodKey, Runtime
-from tests.actions.lint_cases import FILES, lint, linted
+from tests.actions.lint_cases import FILES, TOKEN, lint, linted
 from tests.actions.pictures import PYTORCHJOB, TYPE, node, picture, price, trainjob
 
-TOKEN = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345"
 KNOWN_DEFECTS = {
     "trainjob-t5": {
         ("trainjob-old-shape", "spec.podTemplateOverrides", 33),
