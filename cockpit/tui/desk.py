@@ -109,7 +109,7 @@ class Desk:
             self.app.say(warning, "warning")
 
     def _read(self, action: Action, values: dict[str, str]) -> None:
-        if self.app.verbs.missing(action, values):
+        if self.app.verbs.missing(action, values) or (action.asks and not values):
             self.app.run_worker(self._ask_then_read(action, values), group="action", exit_on_error=False)
             return
         if action.look is not None:
@@ -137,7 +137,8 @@ class Desk:
             self.feed.close()
         feed = self.feed = Feed(action, session.clients, self.app.scene.snapshot, values)
         feed.start()
-        about = " ".join(str(value) for name, value in values.items() if name not in ("follow",))
+        told = [value for name, value in values.items() if name != "follow" and value is not False]
+        about = " ".join(", ".join(value) if isinstance(value, tuple) else str(value) for value in told)
         room = Room(title=f"{action.title} {about}", following=True, close=feed.close)
 
         def turn(word: str) -> None:
