@@ -6,7 +6,6 @@ text: it is taken apart here and made inert where it is shown.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import threading
@@ -14,6 +13,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from actions.core import Clients
 from actions.core.places import place_of
@@ -144,7 +145,7 @@ def _with_loss(snapshot: Snapshot, row: Checkpoint) -> Checkpoint:
     known = snapshot.checkpoints.get(row.key)
     if known is None:
         return row
-    return dataclasses.replace(row, loss=known.loss if row.loss is None else row.loss, job=known.job or row.job)
+    return replace(row, loss=known.loss if row.loss is None else row.loss, job=known.job or row.job)
 
 
 def to_checkpoint(line: Mapping[str, Any], look: Look, depth: str) -> Checkpoint | None:

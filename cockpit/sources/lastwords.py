@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from cockpit.errors import CockpitError, Invalid, NotFound
 from cockpit.model import Job, JobKey, LastWords, Phase, Pod, PodKey
