@@ -14,13 +14,15 @@ import pkgutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actions.core.params import Param, nearest, param, params_of, parse
 from cockpit.errors import BadInput
 from cockpit.model import Finding
 from cockpit.snapshot import Snapshot
-from cockpit.store import Fact
+
+if TYPE_CHECKING:
+    from cockpit.store import Fact
 
 __all__ = [
     "Action",

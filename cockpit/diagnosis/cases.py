@@ -11,6 +11,8 @@ from cockpit.snapshot import OCCUPYING_PHASES, Snapshot
 
 ASSIGNED = "Successfully assigned "
 SHOWN_RANKS = 4
+SETTLE_SECONDS = 10.0
+"""How long after a job's end its cause may still be told: agents and controllers are not faster than ranks."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,15 @@ class Case:
         return found
 
     def about(self, kind: str, namespace: str, name: str) -> Iterator[Event]:
-        """Events of one object since the job was made, newest first."""
-        since = self.job.created or 0.0
-        return (event for event in self.picture.events_about(kind, namespace, name) if (event.at or 0.0) >= since)
+        """Events of one object in the job's time, newest first."""
+        return (event for event in self.picture.events_about(kind, namespace, name) if self.saw(event.at))
+
+    def saw(self, at: float | None) -> bool:
+        """True when that was in the job's time: what befell its nodes before or after is none of its trouble."""
+        if at is None:
+            return not self.phase.over
+        end = self.job.finished if self.phase.over and self.job.finished is not None else float("inf")
+        return (self.job.created or 0.0) <= at <= end + SETTLE_SECONDS
 
     def living_on(self, node: str) -> list[Pod]:
         """Its pods on a node that are not over."""

@@ -39,9 +39,8 @@ def cause(case: Case) -> Cause | None:
 def _xids(case: Case, node: str) -> Iterator[tuple[int, int | None, str]]:
     """XIDs of a node with the GPU where it is known: events and conditions carry their time, the exporter's last value does not."""
     found = case.picture.nodes.get(node)
-    since = case.job.created or 0.0
     told = [(event.reason, event.message) for event in case.about("Node", "", node)]
-    told += [(one.reason, one.message) for one in found.problems if (one.since or 0.0) >= since] if found else []
+    told += [(one.reason, one.message) for one in found.problems if case.saw(one.since)] if found else []
     told = [(reason, message) for reason, message in told if "xid" in reason.lower()]
     for gpu in case.picture.gpus_on(node) if told else ():
         if gpu.xid:

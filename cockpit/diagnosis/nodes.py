@@ -9,7 +9,7 @@ def cause(case: Case) -> Cause | None:
     """A node that is not ready now, or that was while it took the job's pods along."""
     for node, pods in case.homes.items():
         found = case.picture.nodes.get(node)
-        problem = next((one for one in found.problems if one.type == "Ready"), None) if found else None
+        problem = next((one for one in found.problems if one.type == "Ready" and case.saw(one.since)), None) if found else None
         if problem is not None:
             said = f"Ready is {problem.status}: {problem.message or problem.reason}"
             return Cause("node-not-ready", f"node {short(node)} under {case.ranks_of(pods)} does not answer", (said,))

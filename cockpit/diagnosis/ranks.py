@@ -57,6 +57,19 @@ def _by_code(case: Case, pod: Pod) -> Cause:
     return Cause("rank-failed", f"{pod.key.name} ended with exit code {code}{_at(case)}", (pod.message,))
 
 
+def end_in_words(words: LastWords) -> str:
+    """How the rank that failed first in one pod ended, in few words; empty when its log does not say."""
+    code, who = _code(words), "" if words.rank is None else f"rank {words.rank}: "
+    if code is None:
+        return words.reason or words.error
+    if code == PEER_LOST:
+        return f"{who}lost a peer"
+    number = -code if code < 0 else code - 128 if 128 < code < 160 else 0
+    ended = signal_name(number) if number else f"exit code {code}"
+    said = words.reason or words.error
+    return f"{who}{ended}" + (f": {said}" if said else "")
+
+
 def _at(case: Case) -> str:
     return "" if case.step is None else f" at step {case.step}"
 

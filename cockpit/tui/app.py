@@ -34,8 +34,8 @@ from cockpit.tui.wayfinding import Wayfinding
 TICK_SECONDS = 0.05
 SECOND = 1.0
 WATCHED = (
-    *("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served", "gpus", "efa", "prices"),
-    *("progress", "lastwords", "volumeclaims"),
+    *("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served"),
+    *("volumeclaims", "gpus", "efa", "prices", "progress", "lastwords"),
 )
 OpenSession = Callable[[Any, Callable[[], None]], Any]
 

@@ -19,12 +19,13 @@ SURROUNDINGS = frozenset({"events", "nodes", "gpus"})
 
 
 def caution(scene: Scene, job: Job) -> tuple[int, str] | None:
-    """(severity, sentence) of a job in trouble, with the key that goes back to its last checkpoint."""
+    """(severity, sentence) of a job in trouble; what can be mended by a key, which it names, is said before all else."""
     finding = finding_of(scene.snapshot, job)
     if finding is None:
         return None
     offer = offered(scene, job, finding)
-    return SEVERITIES[finding.severity][0], finding.message + (f"; {offer}" if offer else "")
+    severity = SEVERITIES[finding.severity][0]
+    return (severity + 1, f"{finding.message}; {offer}") if offer else (severity, finding.message)
 
 
 def offered(scene: Scene, job: Job, finding: Finding) -> str:

@@ -113,7 +113,7 @@ class Ground(App[int]):
         self._name_place()
         context, caution, keys = self.around
         context.put(status.context_parts(self.place, self.scene))
-        faults = [fault for name in ("jobs", "cluster", "nodepools", "efa") for fault in self.panes[name].order.newest_faults()]
+        faults = [fault for name in ("cluster", "jobs", "nodepools", "efa") for fault in self.panes[name].order.newest_faults()]
         caution.put(status.caution_parts(status.cautions(self.scene, faults), self.desk.last_command, self.terminal_size.width - 2))
         keys.put(status.key_parts(self.footer()))
 

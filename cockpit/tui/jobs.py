@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cockpit.diagnosis import finding_of
-from cockpit.model import Finding, Job, Phase, Progress
+from cockpit.diagnosis import end_in_words, finding_of
+from cockpit.model import Finding, Job, Phase, Pod, Progress
 from cockpit.snapshot import Snapshot
 from cockpit.store import Changes
 from cockpit.tui.bars import bar, sparkline
@@ -201,7 +201,7 @@ class JobRoom(Pods):
 
     def touched(self, scene: Scene, changes: Changes) -> Iterable[Any] | None:
         empty: frozenset[Any] = frozenset()
-        return changes.get("pods", empty) | changes.get("gpus_by_pod", empty)
+        return changes.get("pods", empty) | changes.get("gpus_by_pod", empty) | changes.get("lastwords", empty)
 
     def cells(self, scene: Scene, key: Any) -> tuple[Cell, ...]:
         pod = scene.snapshot.pods[key]
@@ -215,8 +215,13 @@ class JobRoom(Pods):
             cell(str(pod.restarts), Tone.WARN if pod.restarts else Tone.MUTED),
             cell(short_node(pod.node)) if pod.node else DASH,
             used,
-            cell(pod.message, Tone.MUTED),
+            cell(self._why(scene, pod), Tone.MUTED),
         )
+
+    def _why(self, scene: Scene, pod: Pod) -> str:
+        """The last words of its ranks where it ended, else what the pod says of itself."""
+        words = scene.snapshot.lastwords.get(pod.key) if pod.exit_code else None
+        return (end_in_words(words) if words is not None else "") or pod.message
 
     def _ranks(self, scene: Scene, index: int | None, replica: str) -> str:
         job = scene.snapshot.jobs.get(self.job)

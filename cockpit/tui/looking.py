@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from actions.core import Action, Plan
 from cockpit.errors import CockpitError
+from cockpit.store import Fact, Synced
 from cockpit.tui.cells import Part, Tone
 from cockpit.tui.confirm import joined
 from cockpit.tui.lines import content
@@ -61,7 +62,7 @@ class Looks:
         plan, failure = Plan(), None
         try:
             await self._look(action, params, stop)
-            plan = (action.plan or _nothing)(self.app.session.store.snapshot(), params)
+            plan = action.plan(self.app.session.store.snapshot(), params) if action.plan is not None else plan
         except CockpitError as error:
             failure = error
         if stop.is_set():
@@ -92,9 +93,13 @@ class Looks:
         session = self.app.session
 
         def read() -> None:
-            assert action.look is not None
-            for fact in action.look(session.clients, session.store.snapshot(), params, stop):
-                session.store.apply(fact)
+            heard: set[str] = set()
+            try:
+                for fact in (action.look or _nothing)(session.clients, session.store.snapshot(), params, stop):
+                    heard.add(fact.source)
+                    session.store.apply(fact)
+            finally:  # nobody watches these sources: what was heard is all there is, and none of them is still starting
+                session.store.apply(*(Synced(name) for name in sorted(heard)))
 
         await asyncio.to_thread(read)
 
@@ -120,5 +125,5 @@ def about(params: Any) -> str:
     return f"the checkpoints of {job}" if job else f"the checkpoints in {space}" if space else "all checkpoints"
 
 
-def _nothing(*_: Any) -> Plan:
-    return Plan()
+def _nothing(*_: Any) -> Iterator[Fact]:
+    return iter(())

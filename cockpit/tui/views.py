@@ -103,7 +103,7 @@ class View:
         return ()
 
     def fault(self, scene: Scene, key: Any) -> tuple[int, str] | None:
-        """What is wrong with the row, as (severity, sentence): 3 error, 2 warning, 1 note."""
+        """What is wrong with the row, as (severity, sentence): 4 error with a way out, 3 error, 2 warning, 1 note."""
         return None
 
     def headline(self, scene: Scene, rows: int, sums: Sums) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cockpit.diagnosis import finding_of, offer_of
+from cockpit.diagnosis import end_in_words, finding_of, offer_of
 from cockpit.model import (
     Checkpoint,
     CheckpointKey,
@@ -124,6 +124,20 @@ def test_what_a_rank_says_of_its_end(last: LastWords, id_: str, sentence: str) -
     assert (finding.id, finding.message) == (id_, f"t5 failed: {sentence}")
 
 
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (words("worker", -9, 1), "rank 1: SIGKILL"),
+        (words("master", 4, 0), "rank 0: lost a peer"),
+        (words("worker", 1, 1, error="ValueError: bad"), "rank 1: exit code 1: ValueError: bad"),
+        (words("worker", 143, 1, event="stopped", checkpoint=41), "rank 1: SIGTERM"),
+        (LastWords(PodKey("ml", "a"), KEY), ""),
+    ],
+)
+def test_how_a_pod_ended_in_few_words(last: LastWords, said: str) -> None:
+    assert end_in_words(last) == said
+
+
 def test_without_a_log_the_exit_code_speaks() -> None:
     assert found(*BOTH).message == "t5 failed: t5-worker-0 ended with exit code 1"
     killed = (pod("master"), pod("worker", exit_code=137, ended=1.0))
@@ -154,6 +168,14 @@ def test_a_spot_node_explains_its_ranks_end_though_pod_and_node_are_gone() -> No
 def test_a_notice_from_before_the_job_was_made_is_none_of_its_trouble() -> None:
     notice = event("Node", N2, "SpotInterrupted", "Spot interruption warning was triggered", 90.0)
     assert found(*BOTH, words("worker", -9, 1), SCHEDULED, notice).id == "rank-killed"
+
+
+def test_what_befell_the_node_long_after_the_job_is_none_of_its_trouble() -> None:
+    later = event("Node", N2, "NvidiaXID79Error", "NVRM: Xid 79 on GPU 3", 400.0)
+    quiet = node(N2, False, Condition("Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped", 400.0))
+    assert found(*BOTH, words("worker", -9, 1), later, quiet, finished=205.0).id == "rank-killed"
+    soon = event("Node", N2, "NvidiaXID79Error", "NVRM: Xid 79 on GPU 3", 208.0)
+    assert found(*BOTH, words("worker", -9, 1), soon, finished=205.0).id == "gpu-fault"
 
 
 XID = event("Node", N2, "NvidiaXID79Error", "NVRM: Xid 79 on GPU 3 (SIMULATED)")
