@@ -100,7 +100,7 @@ def test_a_plugin_that_heeds_no_filter_is_found_out(tmp_path: Any, monkeypatch: 
     plan = quarantined("GPU-n1-0")
     short = dataclasses.replace(plan, changes=(dataclasses.replace(plan.changes[-1], grace_seconds=0),))
     kube = FakeKube(lambda method, path: {"status": {"allocatable": {"nvidia.com/gpu": "8"}}})
-    with pytest.raises(ApplyFailed, match="nvidia.com/gpu of node/n1 is 8") as raised:
+    with pytest.raises(ApplyFailed, match=r"nvidia\.com/gpu of node/n1 is 8") as raised:
         apply(short, Clients(kube=kube), action="q", params=parse(QUARANTINE.params, {"gpu": "GPU-n1-0"}), journal=Journal(tmp_path / "j"))
     assert "knows no device filter" in raised.value.hint
 
