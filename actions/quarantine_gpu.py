@@ -75,5 +75,6 @@ ACTION = Action(
     look=look,
     plan=plan,
     fills={"device": "gpu", "node": "node"},
-    doc="Takes GPUs out by UUID: a device plugin configuration for their nodes excludes them, and the plugin restarts. `undo` brings them back.",
+    doc="Takes GPUs out by UUID: a device plugin configuration for their nodes excludes them, and the plugin restarts. `undo` brings them back. "
+    "A plugin that knows no device filter (NVIDIA's up to 0.18 does not) goes on offering them: that fails the last step, and says so.",
 )

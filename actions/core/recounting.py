@@ -39,7 +39,8 @@ def no_undo(entry: Entry) -> str:
         return "it is undone already"
     changes = changes_of(entry)
     if not any(change.inverse for change in changes):
-        named = next((change.summary for change in changes), "it changed nothing")
+        final = [change for change in changes if change.verb in ("delete", "evict")]
+        named = next((change.summary for change in (*final, *changes)), "it changed nothing")
         return f"nothing undoes: {named}"
     if entry.state == "failed" and not entry.done:
         return "none of its changes was made"

@@ -143,7 +143,7 @@ async def test_a_node_is_drained_as_its_budget_allows(world: World, recorder: Re
         await live(screen)
         await screen.cursor("cluster", name)
         await screen.press("r")
-        await screen.sees("delete emptydir data", SLOW)
+        await screen.sees("delete emptydir", SLOW)
         await screen.press("enter")
         await screen.sees("waits for budget web, which allows no disruption now", SLOW)
         await screen.sees("evict pod/web-")
