@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from actions.core import Action, Clients, Plan, Risk, param
 from actions.core.lookups import nodes_named
-from actions.core.quarantining import changes_for, gpus_named, look_at
+from actions.core.quarantining import changes_for, counted, gpus_named, look_at
 from cockpit.errors import BadInput
 from cockpit.model import Gpu, NodeName
 from cockpit.snapshot import Snapshot
@@ -38,7 +38,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
     wanted: dict[str, list[str]] = {name: _with(snapshot, name, fresh) for name in names}
     changes = tuple(changes_for(snapshot, wanted))
     notes = (f"take {gpu.uuid} out: GPU {gpu.index} of {gpu.key.node}" + (f", xid {gpu.xid}" if gpu.xid else "") for gpu in fresh)
-    return Plan(changes, notes=tuple(notes), warnings=tuple(_warnings(snapshot, fresh)))
+    return Plan(changes, notes=(*notes, *counted(changes)), warnings=tuple(_warnings(snapshot, fresh)))
 
 
 def _with(snapshot: Snapshot, node: NodeName, gpus: list[Gpu]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from actions.core import Action, Clients, Plan, Risk, param
-from actions.core.quarantining import changes_for, gpus_named, look_at
+from actions.core.quarantining import changes_for, counted, gpus_named, look_at
 from cockpit.snapshot import Snapshot
 from cockpit.store import Fact
 
@@ -33,7 +33,8 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
         return Plan(already=f"{', '.join(params.gpu)} not quarantined")
     nodes = {node.name: node for node in freed.values()}
     wanted: dict[str, list[str]] = {name: [uuid for uuid in node.quarantined if uuid not in freed] for name, node in nodes.items()}
-    return Plan(tuple(changes_for(snapshot, wanted)), notes=tuple(f"give {uuid} of {node.name} back" for uuid, node in freed.items()))
+    changes = tuple(changes_for(snapshot, wanted))
+    return Plan(changes, notes=(*(f"give {uuid} of {node.name} back" for uuid, node in freed.items()), *counted(changes)))
 
 
 ACTION = Action(

@@ -245,5 +245,12 @@ def _offers(node: Node, count: int, told: str = "") -> Change:
     )
 
 
+def counted(changes: Iterable[Change]) -> Iterator[str]:
+    """What each node offers before and after."""
+    for change in changes:
+        if change.verb == "wait" and change.before and change.after:
+            yield f"{change.before['gpu_allocatable']} GPUs allocatable now, {change.after['gpu_allocatable']} after: {change.target.name}"
+
+
 def _both_ways(change: Change, inverse: Change) -> Change:
     return dataclasses.replace(change, inverse=inverse)
