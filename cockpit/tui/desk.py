@@ -118,6 +118,9 @@ class Desk:
         except ApplyFailed as error:
             self.app.complain(error, f"{action.title}: {len(error.result.changes)} of {len(plan.changes)} changes made. ")
             return
+        finally:
+            self._show_progress()
+            self._progress = None
         self._tell(action, result)
 
     def _done(self, change: Change) -> None:
@@ -130,7 +133,7 @@ class Desk:
             self.app.say(warning, "warning")
 
     def _read(self, action: Action, values: dict[str, str]) -> None:
-        if self.app.verbs.missing(action, values):
+        if self.app.verbs.missing(action, values) or (action.asks and not values):
             self.app.run_worker(self._ask_then_read(action, values), group="action", exit_on_error=False)
             return
         if action.look is not None:
@@ -158,7 +161,8 @@ class Desk:
             self.feed.close()
         feed = self.feed = Feed(action, session.clients, self.app.scene.snapshot, values)
         feed.start()
-        about = " ".join(str(value) for name, value in values.items() if name not in ("follow",))
+        told = [value for name, value in values.items() if name != "follow" and value is not False]
+        about = " ".join(", ".join(value) if isinstance(value, tuple) else str(value) for value in told)
         room = Room(title=f"{action.title} {about}", following=True, close=feed.close)
 
         def turn(word: str) -> None:
@@ -184,7 +188,7 @@ class Desk:
         while self._told:
             title, text = self._told.popleft()
             line, shown = Line(text), self.app.detail.room
-            if self._progress is None or self._progress.title != f"{title} goes on":
+            if self._progress is None:
                 self._progress = shown = Room(title=f"{title} goes on", following=True)
                 self.app.enter(self._progress)
             self._progress.lines.append(line)
