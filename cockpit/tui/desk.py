@@ -118,6 +118,9 @@ class Desk:
         except ApplyFailed as error:
             self.app.complain(error, f"{action.title}: {len(error.result.changes)} of {len(plan.changes)} changes made. ")
             return
+        finally:
+            self._show_progress()
+            self._progress = None
         self._tell(action, result)
 
     def _done(self, change: Change) -> None:
@@ -185,7 +188,7 @@ class Desk:
         while self._told:
             title, text = self._told.popleft()
             line, shown = Line(text), self.app.detail.room
-            if self._progress is None or self._progress.title != f"{title} goes on":
+            if self._progress is None:
                 self._progress = shown = Room(title=f"{title} goes on", following=True)
                 self.app.enter(self._progress)
             self._progress.lines.append(line)
