@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from actions.core import Clients
 from actions.core.places import place_of
 from actions.core.readers import pod_of, run_in_pod, setting_of
