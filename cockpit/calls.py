@@ -5,88 +5,23 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from actions.core import Action, Clients, Outcome, Plan, Result, Risk
+from actions.core import Action, Outcome, Plan, Result, Risk
 from cockpit import output
 from cockpit.errors import ActionFailed, CockpitError, Disabled, NotServed, Refused, TimedOut
 from cockpit.flags import Asked
 from cockpit.inert import inert
 from cockpit.narration import ask, say
 from cockpit.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from cockpit.session import Session
+from cockpit.worlds import World
 
 WAIT_SECONDS = 600.0
 LOOK_SECONDS = 1.0
 LINE_CHARS = 1 << 20
-SECOND = ("gpus", "efa", "prices", "progress")
-"""Sources that look for nodes, pods and jobs in the store."""
-
-
-@dataclass
-class World:
-    """The outside as one call sees it: a session with a cluster, or a shell alone."""
-
-    clients: Clients
-    session: Session | None = None
-    wake: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def name(self) -> str | None:
-        """The cluster's name; None without one."""
-        return self.clients.kube.cluster if self.clients.kube else None
-
-    @property
-    def simulated(self) -> bool | None:
-        """True on the practice cluster, None before it has answered."""
-        found: bool | None = self.clients.kube.simulated if self.clients.kube else None
-        return found
-
-    @property
-    def namespace(self) -> str:
-        """The context's namespace."""
-        return self.clients.kube.namespace if self.clients.kube else ""
-
-    def fill(self, needs: tuple[str, ...], can_lack: tuple[str, ...] = ()) -> None:
-        """Read these once, those that read what others found after them; raises the first failure but of `can_lack` that may not be read."""
-        for part in ([name for name in needs if name not in SECOND], [name for name in needs if name in SECOND]):
-            if self.session is not None and part:
-                self.session.fill(part, can_lack)
-
-    def snapshot(self) -> Snapshot:
-        """The picture of now."""
-        return self.session.store.snapshot() if self.session is not None else Snapshot()
-
-
-@contextmanager
-def outside(asked: Asked, action: Action) -> Iterator[World]:
-    """Connect what the action asks for, and close it."""
-    if "kube" not in action.front:
-        from cockpit.clients.shell import Shell
-
-        yield World(Clients(shell=Shell()))
-        return
-    from cockpit.session import Options, open_session
-
-    wake = threading.Event()
-    options = Options(
-        kubeconfig=asked.kubeconfig,
-        context=asked.context,
-        namespace=asked.namespace,
-        impersonate=asked.impersonate,
-        readonly=asked.readonly,
-        sim=asked.sim,
-    )
-    session = open_session(options, on_change=wake.set)
-    try:
-        yield World(session.clients, session, wake)
-    finally:
-        session.close()
 
 
 @dataclass
@@ -220,13 +155,13 @@ def _change(call: Call) -> None:
 
 def _looked(call: Call, picture: Snapshot) -> Snapshot:
     """The picture with what the action reads from outside by itself; running out of time ends that reading."""
-    if call.action.look is None or call.world.session is None:
+    if call.action.look is None:
         return picture
     late, stop = threading.Event(), threading.Event()
     timer = _timer(call.left(), late, stop)
     try:
         for fact in call.action.look(call.world.clients, picture, call.params, stop):
-            call.world.session.store.apply(fact)
+            call.world.store.apply(fact)
     finally:
         if timer is not None:
             timer.cancel()
@@ -266,8 +201,18 @@ def _apply(call: Call, plan: Plan) -> None:
     from actions.core.apply import apply
 
     params = plan.params or call.params
-    applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
+    clients, name = call.world.clients, call.action.name
+    applied = apply(plan, clients, action=name, params=params, dry_run=call.asked.dry_run, on_line=say, leave=_leave)
     call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
+
+
+def _leave(program: str) -> bool:
+    """Whether a program that ctrl-c interrupts goes on by itself; so it does when nobody can be asked."""
+    try:
+        answer = ask(f"leave {program} running? [Y/n]")
+    except KeyboardInterrupt:
+        return True
+    return answer is None or answer.lower() not in ("n", "no")
 
 
 def _wait(call: Call, action: Action, params: Any) -> None:

@@ -425,6 +425,17 @@ class Runtime(Struct, frozen=True, gc=False):
     deprecated: bool = False
 
 
+class Answer(Struct, frozen=True, gc=False):
+    """What something outside the cluster, or an object that no source keeps, said when an action looked; `why` it said nothing, None when it did.
+
+    `key` names the question (`aws:subnets`, `helm`, `tool:eksctl`); `value` is plain data or nouns of cloud.py.
+    """
+
+    key: str
+    value: Any = None
+    why: CockpitError | None = None
+
+
 class Finding(Struct, frozen=True, gc=False):
     """Something wrong or worth saying: stable id, severity error | warning | info, one sentence, evidence lines, and how to mend it."""
 

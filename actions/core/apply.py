@@ -6,10 +6,13 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from actions.core import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Change, Clients, Plan, Result
-from actions.core.journal import Journal
+from actions.core.journal import Journal, state_home
+from actions.core.render import fill
 from cockpit.errors import CockpitError, NotFound, TimedOut
 from cockpit.snapshot import Snapshot
 
@@ -27,17 +30,27 @@ def apply(
     dry_run: bool = False,
     journal: Journal | None = None,
     on_done: Callable[[Change], None] = lambda change: None,
+    on_line: Callable[[str], None] = lambda line: None,
+    leave: Callable[[str], bool] = lambda program: True,
 ) -> Result:
-    """Apply a plan's changes in order; stops at the first that fails and says which were made. A dry run asks the server to judge each."""
+    """Apply a plan's changes in order; stops at the first that fails and says which were made. A dry run asks the server to judge each.
+
+    Every program the plan runs is looked for before the first change. `on_line` gets their words as they come; `leave` is asked on ctrl-c whether
+    the program is to be left running.
+    """
     result = Result(action=action, dry_run=dry_run, warnings=list(plan.warnings))
     result.cluster = clients.kube.cluster if clients.kube else None
     result.simulated = clients.kube.simulated if clients.kube else None
+    if not dry_run:
+        for program in dict.fromkeys(change.argv[0] for change in plan.changes if change.via == "shell"):
+            clients.shell.require(program)
     book = None if dry_run or not plan.changes else journal or Journal()
     entry_id = book.begin(action, result.cluster or "", dataclasses.asdict(params), plan.changes) if book else None
     result.journal_id = entry_id
+    index, run = 0, _Run(clients, dry_run, state_home() / "steps" / (entry_id or "none"), on_line, leave)
     try:
         for index, change in enumerate(plan.changes):
-            answer = _perform(change, clients, dry_run)
+            answer = run.perform(change, index)
             result.changes.append(_done(change, answer))
             if book and entry_id:
                 book.mark(entry_id, index)
@@ -46,7 +59,7 @@ def apply(
         result.ok, result.error = False, error.to_dict()
         if book and entry_id:
             book.end(entry_id, "failed", error.message)
-        raise ApplyFailed(error, result) from error
+        raise ApplyFailed(_in_step(error, plan, index), result) from error
     if book and entry_id:
         book.end(entry_id, "done")
     return result
@@ -69,20 +82,62 @@ def _done(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _perform(change: Change, clients: Clients, dry_run: bool) -> Mapping[str, Any]:
-    """Make one change; what the server answers."""
-    if change.via == "shell":
-        if not dry_run:
-            clients.shell.run(change.argv)
-        return {}
-    if change.via == "checkpoints":
-        if not dry_run:
-            from actions.core.looking import remove
+def _in_step(error: CockpitError, plan: Plan, index: int) -> CockpitError:
+    """The failure of a program or of AWS, with the step it was and how to go on; others as they are."""
+    change = plan.changes[index]
+    if change.via not in ("shell", "aws"):
+        return error
+    placed = CockpitError(f"step {index + 1} of {len(plan.changes)}, {change.summary}: {error.message}")
+    again = "" if "run the same again" in error.hint else "then run the same again: it plans from what exists"
+    placed.hint = "\n".join(filter(None, (error.hint, again)))
+    placed.code, placed.exit_code = error.code, error.exit_code
+    return placed
 
-            remove(clients, Snapshot(), change.target.namespace, change.body or {})
-        return {}
-    params: dict[str, str] = {"dryRun": "All"} if dry_run else {}
-    return {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete, "wait": _wait}[change.verb](change, clients.kube, params)
+
+@dataclass
+class _Run:
+    """One plan being applied; `known` holds what AWS answered, for the holes of later changes."""
+
+    clients: Clients
+    dry_run: bool
+    logs: Path
+    on_line: Callable[[str], None]
+    leave: Callable[[str], bool]
+    known: dict[str, Any] = field(default_factory=dict)
+
+    def perform(self, change: Change, index: int) -> Mapping[str, Any]:
+        """Make one change; what the server answers."""
+        if change.via in ("shell", "checkpoints", "aws"):
+            if not self.dry_run:
+                {"shell": self._shell, "checkpoints": self._checkpoints, "aws": self._aws}[change.via](change, index)
+            return {}
+        if change.holes:
+            values = {name: self.known.get(name) or f"known-later-{name.replace('_', '-')}" for name in change.holes}
+            change = dataclasses.replace(change, body=fill(change.body, values))
+        params: dict[str, str] = {"dryRun": "All"} if self.dry_run else {}
+        make = {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete, "wait": _wait}[change.verb]
+        return make(change, self.clients.kube, params)
+
+    def _shell(self, change: Change, index: int) -> None:
+        log = self.logs.with_name(f"{self.logs.name}-{index + 1}-{change.argv[0]}.log")
+        stdin = as_yaml(change.body) if change.body is not None else ""
+        self.clients.shell.attend(change.argv, log, stdin, self.on_line, change.env, self.leave)
+
+    def _checkpoints(self, change: Change, index: int) -> None:
+        from actions.core.looking import remove
+
+        remove(self.clients, Snapshot(), change.target.namespace, change.body or {})
+
+    def _aws(self, change: Change, index: int) -> None:
+        assert change.body is not None
+        self.known |= self.clients.aws.at(change.body["region"]).change(change.body["call"], change.body["arguments"], self.on_line)
+
+
+def as_yaml(body: Any) -> str:
+    """The text a program reads."""
+    import yaml
+
+    return str(yaml.safe_dump(dict(body), sort_keys=False))
 
 
 def _create(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
