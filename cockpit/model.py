@@ -285,6 +285,15 @@ class NodePool(Struct, frozen=True, gc=False):
     created: float | None = None
 
 
+class NodeClass(Struct, frozen=True, gc=False):
+    """A Karpenter EC2NodeClass: its conditions say what a NodePool that uses it waits for."""
+
+    name: str
+    resource_version: str
+    ready: bool | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
 class NodeClaim(Struct, frozen=True, gc=False):
     """A Karpenter NodeClaim; `waits_for` names the first condition that holds it, empty when Initialized."""
 

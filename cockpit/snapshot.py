@@ -24,6 +24,7 @@ from cockpit.model import (
     Launch,
     Node,
     NodeClaim,
+    NodeClass,
     NodeName,
     NodePool,
     Phase,
@@ -65,6 +66,7 @@ class Snapshot:
     progress: Rows[JobKey, Progress] = field(default_factory=_empty)
     nodepools: Rows[str, NodePool] = field(default_factory=_empty)
     nodeclaims: Rows[str, NodeClaim] = field(default_factory=_empty)
+    nodeclasses: Rows[str, NodeClass] = field(default_factory=_empty)
     queues: Rows[QueueKey, Queue] = field(default_factory=_empty)
     workloads: Rows[PodKey, Workload] = field(default_factory=_empty)
     gpus: Rows[DeviceKey, Gpu] = field(default_factory=_empty)

@@ -26,6 +26,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "progress": lambda row: row.job,
     "nodepools": lambda row: row.name,
     "nodeclaims": lambda row: row.name,
+    "nodeclasses": lambda row: row.name,
     "queues": lambda row: row.key,
     "workloads": lambda row: row.key,
     "gpus": lambda row: row.key,

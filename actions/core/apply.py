@@ -130,7 +130,8 @@ class _Run:
 
     def _aws(self, change: Change, index: int) -> None:
         assert change.body is not None
-        self.known |= self.clients.aws.at(change.body["region"]).change(change.body["call"], change.body["arguments"], self.on_line)
+        arguments = fill(change.body["arguments"], self.known) if change.holes else change.body["arguments"]
+        self.known |= self.clients.aws.at(change.body["region"]).change(change.body["call"], arguments, self.on_line)
 
 
 def as_yaml(body: Any) -> str:

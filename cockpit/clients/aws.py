@@ -51,6 +51,12 @@ class Aws:
         while (page := _told(lambda: next(pages, None), f"{service} {operation}")) is not None:
             yield from page.get(key) or ()
 
+    def ask(self, name: str, **arguments: Any) -> Any:
+        """One of the readings of aws_facts.py: `subnets`, `offers`, `cluster`, ..."""
+        from cockpit.clients import aws_facts
+
+        return aws_facts.FACTS[name](self, **arguments)
+
     def change(self, name: str, arguments: Mapping[str, Any], say: Callable[[str], None] = lambda line: None) -> Mapping[str, Any]:
         """Make one of the changes of aws_changes.py, which looks afterwards whether it holds; what later steps may need of it."""
         from cockpit.clients import aws_changes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cockpit.clients.aws import Aws
@@ -228,7 +228,34 @@ def role(aws: Aws, name: str) -> Role | None:
     return Role(name, policies, tuple(one["PolicyArn"] for one in attached), tuple(one["InstanceProfileName"] for one in profiles))
 
 
+def nodegroups(aws: Aws, name: str) -> tuple[str, ...]:
+    """The managed node groups of an EKS cluster; empty without one."""
+    try:
+        return tuple(str(one) for one in aws.items("eks", "list_nodegroups", "nodegroups", clusterName=name))
+    except NotFound:
+        return ()
+
+
 def repositories(aws: Aws) -> tuple[Repository, ...]:
     """Every ECR repository of the account."""
     found = aws.items("ecr", "describe_repositories", "repositories")
     return tuple(Repository(one["repositoryName"], one["repositoryUri"]) for one in found)
+
+
+FACTS: Mapping[str, Callable[..., Any]] = {
+    one.__name__: one
+    for one in (
+        account,
+        subnets,
+        zones,
+        security_groups,
+        offers,
+        reservations,
+        placement_groups,
+        file_systems,
+        cluster,
+        nodegroups,
+        role,
+        repositories,
+    )
+}
