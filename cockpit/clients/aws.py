@@ -5,12 +5,14 @@ The library is loaded with the first call. Endpoints, credentials and the region
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cockpit.errors import ActionFailed, BadInput, CockpitError, Conflict, Forbidden, NotAuthorised, NotFound, Unreachable
 
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 30, 4
+MESSAGE_CHARS = 500
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException")
 STRANGERS = ("AuthFailure", "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException")
 ABSENT = ("NotFound", "NoSuchEntity", "ResourceNotFoundException", "RepositoryNotFoundException", "FileSystemNotFound", "Unknown")
@@ -32,7 +34,7 @@ class Aws:
     @property
     def region(self) -> str:
         """The region given, else the environment's or the profile's; BadInput when there is none."""
-        found = self._region or self._opened().region_name
+        found = self._region or os.environ.get("AWS_REGION") or self._opened().region_name
         if not found:
             raise BadInput("no AWS region is set", "give --region, or set AWS_REGION")
         return str(found)
@@ -51,7 +53,7 @@ class Aws:
         while (page := _told(lambda: next(pages, None), f"{service} {operation}")) is not None:
             yield from page.get(key) or ()
 
-    def ask(self, name: str, **arguments: Any) -> Any:
+    def ask(self, name: str, /, **arguments: Any) -> Any:
         """One of the readings of aws_facts.py: `subnets`, `offers`, `cluster`, ..."""
         from cockpit.clients import aws_facts
 
@@ -82,7 +84,7 @@ class Aws:
 
 def _told(ask: Callable[[], Any], what: str) -> Any:
     """What AWS says, or our own error for what it did not."""
-    from botocore import exceptions
+    from botocore import exceptions, parsers
 
     try:
         return ask()
@@ -94,12 +96,14 @@ def _told(ask: Callable[[], Any], what: str) -> Any:
         raise BadInput(f"AWS: {problem}", "AWS_PROFILE names a profile of ~/.aws/config") from None
     except exceptions.HTTPClientError as problem:
         raise Unreachable(f"AWS did not answer {what}: {type(problem).__name__}", "is the region right, and is there a way out to it?") from None
-    except (exceptions.BotoCoreError, exceptions.ParamValidationError) as problem:
+    except parsers.ResponseParserError:
+        raise Unreachable(f"AWS answered {what} with something that is no answer", "AWS_ENDPOINT_URL may lead somewhere else") from None
+    except exceptions.BotoCoreError as problem:
         raise ActionFailed(f"AWS {what}: {problem}") from None
 
 
 def _refusal(error: Mapping[str, Any], what: str) -> CockpitError:
-    code, message = str(error.get("Code") or ""), str(error.get("Message") or "")
+    code, message = str(error.get("Code") or ""), str(error.get("Message") or "")[:MESSAGE_CHARS]
     text = f"AWS {what}: {code}: {message}"
     if code in DENIED:
         return Forbidden(text, "the role or user at hand lacks this permission")

@@ -12,7 +12,6 @@ from cockpit.errors import CockpitError, NotFound
 
 DISCOVERY = "karpenter.sh/discovery"
 MIB, GIB = 1 << 20, 1 << 30
-ZONES_AT_A_TIME = 200
 
 
 def tagged(items: Mapping[str, Any], key: str) -> str:
@@ -83,7 +82,7 @@ def offers(aws: Aws, patterns: Sequence[str]) -> tuple[Offer, ...]:
     listed = aws.items("ec2", "describe_instance_types", "InstanceTypes", Filters=[{"Name": "instance-type", "Values": list(patterns)}])
     found = [to_offer(raw) for raw in listed]
     names = [one.name for one in found]
-    where, spot, price = _zones_of(aws, patterns), _spot(aws, names), _prices(aws, names)
+    where, spot, price = _zones_of(aws, names), _spot(aws, names), _prices(aws, names)
     return tuple(
         Offer(one.name, one.gpus, one.gpu_model, one.gpu_memory_bytes, one.efa, one.vcpu, one.memory_bytes, zones, price.get(one.name), spots)
         for one in sorted(found, key=lambda one: one.name)
@@ -108,10 +107,10 @@ def to_offer(raw: Mapping[str, Any]) -> Offer:
     )
 
 
-def _zones_of(aws: Aws, patterns: Sequence[str]) -> dict[str, set[str]]:
+def _zones_of(aws: Aws, names: Sequence[str]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
-    asked = {"LocationType": "availability-zone", "Filters": [{"Name": "instance-type", "Values": list(patterns)}]}
-    for one in aws.items("ec2", "describe_instance_type_offerings", "InstanceTypeOfferings", **asked):
+    asked = {"LocationType": "availability-zone", "Filters": [{"Name": "instance-type", "Values": list(names)}]}
+    for one in aws.items("ec2", "describe_instance_type_offerings", "InstanceTypeOfferings", **asked) if names else ():
         found.setdefault(one["InstanceType"], set()).add(one["Location"])
     return found
 

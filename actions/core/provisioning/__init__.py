@@ -95,6 +95,12 @@ def place(params: Params, clients: Clients) -> tuple[str, str]:
     return params.name or name, params.region or region
 
 
+def eks(params: Params, clients: Clients) -> tuple[str, str]:
+    """The same, where the name becomes part of names in AWS and of paths here: BadInput when it cannot."""
+    name, region = place(params, clients)
+    return named(name), region
+
+
 def eks_place(cluster: str) -> tuple[str, str]:
     """The EKS name and region in a kubeconfig's cluster name, as aws and eksctl write it; another name stays and has no region."""
     found = ARN.fullmatch(cluster) or EKSCTL.fullmatch(cluster)

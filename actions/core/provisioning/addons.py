@@ -71,7 +71,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
         made = list(_changes(snapshot, scope, addon, params, there, access))
         changes += made
         if not made:
-            notes.append(f"{addon.name} {addon.version} is there")
+            notes.append(f"{addon.name} is there" + ("" if addon.release in there else ", installed by others; --again installs ours over it"))
         warnings += [f"{addon.name} needs {need}, which is not there" for need in addon.needs if need not in names and not _has(need, there, unseen)]
     warnings += _of_aws(names, changes, params)
     if not changes:
@@ -93,20 +93,23 @@ def _has(need: str, there: Mapping[str, Release], unseen: str) -> bool:
 
 def _changes(snapshot: Snapshot, scope: str, addon: Addon, params: Params, there: Mapping[str, Release], access: Access) -> Iterator[Change]:
     if addon.objects:
-        yield from _applied(snapshot, scope, addon)
+        yield from _applied(snapshot, scope, addon, params, access)
     elif addon.kustomize:
         if params.again or addon.serves not in snapshot.served:
             yield _kustomized(addon, access)
     else:
         found = there.get(addon.release)
         whole = found is not None and found.state == "deployed" and same_version(found.version, addon.version)
-        if not whole or params.again:
+        others = found is None and addon.serves in snapshot.served
+        if not (whole or others) or params.again:
             yield from installs(addon, values_of(addon, params, heard(snapshot, scope, "region", "")[0]), found, access)
 
 
-def _applied(snapshot: Snapshot, scope: str, addon: Addon) -> Iterator[Change]:
+def _applied(snapshot: Snapshot, scope: str, addon: Addon, params: Params, access: Access) -> Iterator[Change]:
     for target, body in _objects(addon):
         if target.kind == "ServiceMonitor" and target.resource not in snapshot.served:
+            if "prometheus" in {one.name for one in chosen(params.addon)}:
+                yield _later(target, body, addon, access)
             continue
         allowed, _ = heard(snapshot, scope, f"may:{target.resource}:{target.namespace}", True)
         if not allowed:
@@ -117,6 +120,13 @@ def _applied(snapshot: Snapshot, scope: str, addon: Addon) -> Iterator[Change]:
         change = applied(target, body, before, f"{target.kind} {target.name} of {addon.name} {addon.version}")
         if change is not None:
             yield change
+
+
+def _later(target: Target, body: dict[str, Any], addon: Addon, access: Access) -> Change:
+    """An object of a kind that an earlier step brings: the server cannot judge it yet, so kubectl applies it."""
+    argv = ("kubectl", "apply", "--server-side", "--field-manager=cockpit", "-f", "-", *access.kubectl())
+    summary = f"create {target.kind} {target.name} of {addon.name}"
+    return Change("shell", "run", target, summary, " ".join(argv), body, after=body, argv=argv)
 
 
 def _kustomized(addon: Addon, access: Access) -> Change:

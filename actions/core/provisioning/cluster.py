@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actions.core import Change, Clients, Plan, Risk, Target
-from actions.core.provisioning import DISCOVERY, Params, aws_change, heard, look, named, place, scope_of, told, tool_note
+from actions.core.provisioning import DISCOVERY, Params, aws_change, eks, heard, look, scope_of, told, tool_note
 from actions.core.provisioning.pins import pin
 from actions.core.provisioning.vpc import private_by_zone
 from actions.core.render import manifest
@@ -34,14 +34,14 @@ def controller_role(name: str) -> str:
 
 def ask(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Fact]:
     """What EKS, EC2 and IAM have of this cluster already."""
-    scope, (name, region) = scope_of(params), place(params, clients)
+    scope, (name, region) = scope_of(params), eks(params, clients)
     aws = clients.aws.at(region)
-    yield look(scope, "place", lambda: (named(name), aws.region))
+    yield look(scope, "place", lambda: (name, aws.region))
     yield look(scope, "account", lambda: aws.ask("account"))
-    yield look(scope, "subnets", lambda: aws.ask("subnets", discovery=named(name)))
+    yield look(scope, "subnets", lambda: aws.ask("subnets", discovery=name))
     yield look(scope, "all-subnets", lambda: _neighbours(aws, name))
-    yield look(scope, "cluster", lambda: aws.ask("cluster", name=named(name)))
-    yield look(scope, "nodegroups", lambda: aws.ask("nodegroups", name=named(name)))
+    yield look(scope, "cluster", lambda: aws.ask("cluster", name=name))
+    yield look(scope, "nodegroups", lambda: aws.ask("nodegroups", name=name) if aws.ask("cluster", name=name) else ())
     yield look(scope, "group", lambda: _group(aws, name))
     yield look(scope, "role", lambda: aws.ask("role", name=controller_role(name)))
     yield look(scope, "tool:eksctl", lambda: clients.shell.which("eksctl"))

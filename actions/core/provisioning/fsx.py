@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actions.core import Change, Clients, Plan, Risk, Target
-from actions.core.provisioning import Params, applied, aws_change, check_may, fetched, look, may_write, named, place, scope_of, the_kube, told
+from actions.core.provisioning import Params, applied, aws_change, check_may, eks, fetched, look, may_write, scope_of, the_kube, told
 from actions.core.provisioning.vpc import private_by_zone
 from actions.core.render import manifest
 from cockpit.cloud import FileSystem, Subnet
@@ -26,12 +26,12 @@ DRIVER = Target("CSIDriver", "fsx.csi.aws.com", "", "storage.k8s.io", "v1", "csi
 def ask(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Fact]:
     """The file systems and subnets AWS has, and the volume and claim the cluster has."""
     scope, kube = scope_of(params), the_kube(clients)
-    name, region = place(params, clients)
+    name, region = eks(params, clients)
     aws = clients.aws.at(region)
-    yield look(scope, "place", lambda: (named(name), aws.region))
+    yield look(scope, "place", lambda: (name, aws.region))
     yield look(scope, "file-systems", lambda: aws.ask("file_systems"))
-    yield look(scope, "subnets", lambda: aws.ask("subnets", discovery=named(name)))
-    yield look(scope, "groups", lambda: aws.ask("security_groups", discovery=named(name)))
+    yield look(scope, "subnets", lambda: aws.ask("subnets", discovery=name))
+    yield look(scope, "groups", lambda: aws.ask("security_groups", discovery=name))
     yield look(scope, "driver", fetched, kube, DRIVER.path())
     for target in _targets(params):
         yield look(scope, f"object:{target}", fetched, kube, target.path())

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from actions.core import Clients, Plan, Risk, Target
-from actions.core.provisioning import Params, aws_change, look, named, place, scope_of, told
+from actions.core.provisioning import Params, aws_change, eks, look, scope_of, told
 from cockpit.cloud import PlacementGroup
 from cockpit.errors import Refused
 from cockpit.snapshot import Snapshot
@@ -15,9 +15,9 @@ from cockpit.store import Fact
 
 def ask(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Fact]:
     """The placement groups that are there."""
-    scope, (name, region) = scope_of(params), place(params, clients)
+    scope, (name, region) = scope_of(params), eks(params, clients)
     aws = clients.aws.at(region)
-    yield look(scope, "place", lambda: (params.group or f"{named(name)}-training", aws.region))
+    yield look(scope, "place", lambda: (params.group or f"{name}-training", aws.region))
     yield look(scope, "placement-groups", lambda: aws.ask("placement_groups"))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from actions.core import Change, Clients, Plan, Risk, Target
-from actions.core.provisioning import DISCOVERY, Params, aws_change, eks_place, heard, look, named, place, scope_of, told, tool_note
+from actions.core.provisioning import DISCOVERY, Params, aws_change, eks, eks_place, heard, look, scope_of, told, tool_note
 from actions.core.provisioning.cluster import controller_role, node_role
 from actions.core.provisioning.terraform import Planned, application, folder_of, has_state, planned
 from cockpit.cloud import Cluster, FileSystem, Role
@@ -21,13 +21,13 @@ POOLS, CLAIMS = ("karpenter.sh", "v1", "nodepools"), ("karpenter.sh", "v1", "nod
 
 def ask(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Fact]:
     """All that belongs to the cluster."""
-    scope, (name, region) = scope_of(params), place(params, clients)
+    scope, (name, region) = scope_of(params), eks(params, clients)
     aws = clients.aws.at(region)
-    yield look(scope, "place", lambda: (named(name), aws.region))
-    yield look(scope, "cluster", lambda: aws.ask("cluster", name=named(name)))
-    yield look(scope, "role", lambda: aws.ask("role", name=node_role(named(name))))
-    yield look(scope, "controller", lambda: aws.ask("role", name=controller_role(named(name))))
-    yield look(scope, "subnets", lambda: aws.ask("subnets", discovery=named(name)))
+    yield look(scope, "place", lambda: (name, aws.region))
+    yield look(scope, "cluster", lambda: aws.ask("cluster", name=name))
+    yield look(scope, "role", lambda: aws.ask("role", name=node_role(name)))
+    yield look(scope, "controller", lambda: aws.ask("role", name=controller_role(name)))
+    yield look(scope, "subnets", lambda: aws.ask("subnets", discovery=name))
     yield look(scope, "file-systems", lambda: aws.ask("file_systems"))
     yield look(scope, "repositories", lambda: aws.ask("repositories"))
     yield look(scope, "pools", lambda: _pools(clients, name, aws.region))

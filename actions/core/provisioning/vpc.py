@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from actions.core import Change, Clients, Plan, Risk, Target
-from actions.core.provisioning import Params, heard, look, named, place, scope_of, told, tool_note
+from actions.core.provisioning import Params, eks, heard, look, scope_of, told, tool_note
 from actions.core.provisioning.terraform import QUIET, Planned, application, folder_of, has_state, planned
 from cockpit.cloud import Subnet
 from cockpit.errors import BadInput, NotFound
@@ -23,11 +23,11 @@ NAT_DOLLARS_PER_HOUR = 0.045
 
 def ask(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Fact]:
     """What AWS says of the network, and what Terraform would do about it."""
-    scope, (name, region) = scope_of(params), place(params, clients)
+    scope, (name, region) = scope_of(params), eks(params, clients)
     _checked(params)
     aws = clients.aws.at(region)
-    yield look(scope, "place", lambda: (named(name), aws.region))
-    yield look(scope, "subnets", lambda: aws.ask("subnets", discovery=named(name)))
+    yield look(scope, "place", lambda: (name, aws.region))
+    yield look(scope, "subnets", lambda: aws.ask("subnets", discovery=name))
     yield look(scope, "tool:terraform", lambda: clients.shell.which("terraform"))
     yield look(scope, "terraform", lambda: _terraform(clients, aws, name, params))
 
