@@ -15,7 +15,7 @@ CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 30, 4
 MESSAGE_CHARS = 500
 DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedException")
 STRANGERS = ("AuthFailure", "ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException")
-ABSENT = ("NotFound", "NoSuchEntity", "ResourceNotFoundException", "RepositoryNotFoundException", "FileSystemNotFound", "Unknown")
+ABSENT = ("404", "NotFound", "NoSuchEntity", "ResourceNotFoundException", "RepositoryNotFoundException", "FileSystemNotFound", ".Unknown")
 TAKEN = ("Duplicate", "AlreadyExists", "ResourceInUse", "EntityAlreadyExists")
 
 

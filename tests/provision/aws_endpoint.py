@@ -55,7 +55,8 @@ class Endpoint:
         said = connection.getresponse()
         body, kind = said.read(), said.headers.get("Content-Type", "text/xml")
         connection.close()
-        request.bytes(self.completed(call, body), said.status, kind)
+        more = {name: value for name, value in said.headers.items() if name.lower() == "x-amzn-errortype"}
+        request.bytes(self.completed(call, body), said.status, kind, **more)
 
     def completed(self, call: str, body: bytes) -> bytes:
         """The file system's state and mount name, the cluster's security group."""

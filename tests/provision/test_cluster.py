@@ -23,7 +23,7 @@ ROLE = f"eksctl-{NAME}-iamservice-role"
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
 EFFECT = """
 import boto3, json
-role = boto3.client("iam").create_role(RoleName="{role}", AssumeRolePolicyDocument='{trust}')["Role"]["Arn"]
+role = boto3.client("iam", region_name="{region}").create_role(RoleName="{role}", AssumeRolePolicyDocument='{trust}')["Role"]["Arn"]
 boto3.client("eks", region_name="{region}").create_cluster(name="{name}", roleArn=role, resourcesVpcConfig={{"subnetIds": []}})
 """
 
