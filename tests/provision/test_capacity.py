@@ -17,6 +17,7 @@ from tests.provision.doubles import Doubles
 from tests.servers import Request, kubeconfig, serving
 
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
+POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ec2:Describe*", "Resource": "*"}]})
 NODE_ROLE = f"eksctl-KarpenterNodeRole-{NAME}"
 
 
@@ -165,7 +166,7 @@ def test_reservations_types_prices_and_rules_as_aws_tells_them(aws: Endpoint, cl
 def make_all(client: Aws, aws: Endpoint, vpc: str) -> None:
     """A cluster, a node role in two instance profiles, and a file system."""
     role = client.call("iam", "create_role", RoleName=NODE_ROLE, AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
-    client.call("iam", "put_role_policy", RoleName=NODE_ROLE, PolicyName="more", PolicyDocument=TRUST)
+    client.call("iam", "put_role_policy", RoleName=NODE_ROLE, PolicyName="more", PolicyDocument=POLICY)
     for profile in ("prof-1", "prof-2"):
         client.call("iam", "create_instance_profile", InstanceProfileName=profile)
         client.call("iam", "add_role_to_instance_profile", InstanceProfileName=profile, RoleName=NODE_ROLE)

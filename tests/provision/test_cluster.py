@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import _thread
 import pytest
 import yaml
 
@@ -99,9 +99,7 @@ def test_the_order_of_the_calls(aws: Endpoint, client: Aws, eksctl: Doubles, pro
     assert made == ["CreateRole", "POST /clusters", "CreateTags", "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", "PutRolePolicy"]
 
 
-def test_a_cluster_that_was_cut_short_after_eksctl_is_finished(
-    aws: Endpoint, client: Aws, eksctl: Doubles, provision: Callable[..., Said]
-) -> None:
+def test_a_cluster_that_was_cut_short_after_eksctl_is_finished(aws: Endpoint, client: Aws, eksctl: Doubles, provision: Callable[..., Said]) -> None:
     vpc = network(client)
     cluster_group(client, aws, vpc)
     make(client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from cockpit.errors import ActionFailed
 
 LIST_SECONDS = 60.0
 WAIT = "15m"
+CHART = re.compile(r"(?P<chart>.+?)-(?P<version>v?\d+\.\d+.*)")
 CUT_SHORT = {"pending-install": "uninstall", "pending-upgrade": "rollback", "pending-rollback": "rollback"}
 """States helm will not go on from, and what frees the release."""
 
@@ -66,9 +68,8 @@ def releases(shell: Any, access: Access) -> tuple[Release, ...]:
 
 def to_release(raw: Mapping[str, Any]) -> Release:
     """An item of `helm list -o json` -> Release; `chart` there is NAME-VERSION."""
-    chart, _, version = raw["chart"].rpartition("-")
-    if not version[:1].isdigit() and "-v" in raw["chart"]:
-        chart, _, version = raw["chart"].rpartition("-v")
+    found = CHART.fullmatch(raw["chart"])
+    chart, version = (found["chart"], found["version"]) if found else (raw["chart"], "")
     return Release(raw["name"], raw["namespace"], chart, version, raw.get("status") or "")
 
 
