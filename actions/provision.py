@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -26,10 +26,12 @@ def more_needs(params: Params) -> tuple[str, ...]:
     return SOURCES.get(params.target, ())
 
 
-def look(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterable[Fact]:
-    """What AWS, the programs and the API say of the target."""
-    found: Iterable[Fact] = _module(params.target).ask(clients, snapshot, params, stop)
-    return found
+def look(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Fact]:
+    """What AWS, the programs and the API say of the target, until it is all or time is over."""
+    for fact in _module(params.target).ask(clients, snapshot, params, stop):
+        yield fact
+        if stop.is_set():
+            return
 
 
 def plan(snapshot: Snapshot, params: Params) -> Plan:

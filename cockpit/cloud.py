@@ -68,7 +68,7 @@ class PlacementGroup(Struct, frozen=True):
 
 
 class FileSystem(Struct, frozen=True):
-    """An FSx for Lustre file system; `mount_name` and `dns_name` are what a PersistentVolume names."""
+    """An FSx for Lustre file system; `mount_name` and `dns_name` are what a PersistentVolume names, `cluster` whose it is."""
 
     id: str
     name: str = ""
@@ -78,6 +78,7 @@ class FileSystem(Struct, frozen=True):
     capacity_bytes: int | None = None
     deployment: str = ""
     subnet: str = ""
+    cluster: str = ""
     why: str = ""
 
 

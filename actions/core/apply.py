@@ -96,7 +96,10 @@ def _in_step(error: CockpitError, plan: Plan, index: int) -> CockpitError:
 
 @dataclass
 class _Run:
-    """One plan being applied; `known` holds what AWS answered, for the holes of later changes."""
+    """One plan being applied; `known` holds what AWS answered, for the holes of later changes.
+
+    `spaces` are namespaces that a dry run would have made: what goes into them cannot be judged by a server that does not have them.
+    """
 
     clients: Clients
     dry_run: bool
@@ -104,6 +107,7 @@ class _Run:
     on_line: Callable[[str], None]
     leave: Callable[[str], bool]
     known: dict[str, Any] = field(default_factory=dict)
+    spaces: set[str] = field(default_factory=set)
 
     def perform(self, change: Change, index: int) -> Mapping[str, Any]:
         """Make one change; what the server answers."""
@@ -114,6 +118,10 @@ class _Run:
         if change.holes:
             values = {name: self.known.get(name) or f"known-later-{name.replace('_', '-')}" for name in change.holes}
             change = dataclasses.replace(change, body=fill(change.body, values))
+        if self.dry_run and change.target.namespace in self.spaces:
+            return {}
+        if self.dry_run and change.target.kind == "Namespace":
+            self.spaces.add(change.target.name)
         params: dict[str, str] = {"dryRun": "All"} if self.dry_run else {}
         make = {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete, "wait": _wait}[change.verb]
         return make(change, self.clients.kube, params)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cockpit.clients.aws import Aws
 from cockpit.cloud import Cluster, FileSystem, Offer, PlacementGroup, Repository, Reservation, Role, SecurityGroup, Subnet
 from cockpit.errors import CockpitError, NotFound
 
-DISCOVERY = "karpenter.sh/discovery"
+DISCOVERY, OWNER = "karpenter.sh/discovery", "cockpit.dev/cluster"
+AT_ONCE = 8
 MIB, GIB = 1 << 20, 1 << 30
 
 
@@ -131,18 +133,20 @@ def _spot(aws: Aws, names: Sequence[str]) -> dict[str, dict[str, float]]:
 
 def _prices(aws: Aws, names: Sequence[str]) -> dict[str, float]:
     """On-demand Linux prices from the price list; empty where it may not be read."""
-    found: dict[str, float] = {}
     fixed = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA", "capacitystatus": "Used", "regionCode": aws.region}
-    for name in names:
+
+    def price(name: str) -> float | None:
         filters = [{"Type": "TERM_MATCH", "Field": key, "Value": value} for key, value in (fixed | {"instanceType": name}).items()]
-        try:
-            listed = aws.call("pricing", "get_products", ServiceCode="AmazonEC2", Filters=filters, MaxResults=1).get("PriceList") or ()
-        except CockpitError:
-            return found
-        price = next((to_price(json.loads(text)) for text in listed), None)
-        if price is not None:
-            found[name] = price
-    return found
+        listed = aws.call("pricing", "get_products", ServiceCode="AmazonEC2", Filters=filters, MaxResults=1).get("PriceList") or ()
+        return next((to_price(json.loads(text)) for text in listed), None)
+
+    try:
+        first = [price(name) for name in names[:1]]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            prices = [*first, *pool.map(price, names[1:])]
+    except CockpitError:
+        return {}
+    return {name: value for name, value in zip(names, prices, strict=True) if value is not None}
 
 
 def to_price(product: Mapping[str, Any]) -> float | None:
@@ -199,6 +203,7 @@ def to_file_system(raw: Mapping[str, Any]) -> FileSystem:
         capacity_bytes=int(capacity) * GIB if capacity else None,
         deployment=lustre.get("DeploymentType") or "",
         subnet=next(iter(raw.get("SubnetIds") or ()), ""),
+        cluster=tagged(raw, OWNER),
         why=(raw.get("FailureDetails") or {}).get("Message") or "",
     )
 

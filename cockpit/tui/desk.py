@@ -82,7 +82,8 @@ class Desk:
             self.app.say(f"{action.title}: not connected", "error")
             return
         try:
-            result = await asyncio.to_thread(apply, plan, session.clients, action=action.name, params=params, on_done=self._done)
+            name, clients = action.name, session.clients
+            result = await asyncio.to_thread(apply, plan, clients, action=name, params=params, on_done=self._done, on_line=self._heard)
         except ApplyFailed as error:
             self.app.complain(error, f"{action.title}: {len(error.result.changes)} of {len(plan.changes)} changes made. ")
             return
@@ -90,6 +91,11 @@ class Desk:
 
     def _done(self, change: Change) -> None:
         self.last_command = change.line or change.summary
+
+    def _heard(self, line: str) -> None:
+        """The last words of a program that works for minutes stand where the last command stood."""
+        if line.strip():
+            self.last_command = line
 
     def _tell(self, action: Action, result: Result) -> None:
         count = len(result.changes)

@@ -79,6 +79,7 @@ def test_fsx_is_made_waited_for_and_mounted(api: Objects, aws: Endpoint, client:
     assert said.code == 0, said.err
     (made,) = client.ask("file_systems")
     assert isinstance(made, FileSystem)
+    assert made.cluster == NAME
     assert (made.name, made.deployment, made.capacity_bytes) == (f"{NAME}-default-fsx-pvc", "PERSISTENT_2", 2400 << 30)
     assert "CREATING" in said.err, "the wait is told"
     volume = api.kept["/api/v1/persistentvolumes/fsx-pvc-default"]["spec"]
@@ -172,8 +173,9 @@ def make_all(client: Aws, aws: Endpoint, vpc: str) -> None:
         client.call("iam", "add_role_to_instance_profile", InstanceProfileName=profile, RoleName=NODE_ROLE)
     client.call("eks", "create_cluster", name=NAME, roleArn=role, resourcesVpcConfig={"subnetIds": []})
     subnets = [one.id for one in client.ask("subnets", discovery=NAME)]
-    tags = [{"Key": "Name", "Value": f"{NAME}-default-fsx-pvc"}]
-    client.call("fsx", "create_file_system", FileSystemType="LUSTRE", StorageCapacity=1200, SubnetIds=subnets[:1], Tags=tags)
+    for owner in (NAME, f"{NAME}-two"):
+        tags = [{"Key": "Name", "Value": f"{owner}-default-fsx-pvc"}, {"Key": "cockpit.dev/cluster", "Value": owner}]
+        client.call("fsx", "create_file_system", FileSystemType="LUSTRE", StorageCapacity=1200, SubnetIds=subnets[:1], Tags=tags)
 
 
 @pytest.fixture
@@ -204,13 +206,14 @@ def test_teardown_in_the_order_in_which_aws_lets_go(
     pair = ["RemoveRoleFromInstanceProfile", "DeleteInstanceProfile"]
     assert removed == [*pair, *pair, "DeleteRolePolicy", "DeleteRole", f"DELETE /clusters/{NAME}"]
     assert (client.ask("cluster", name=NAME), client.ask("role", name=NODE_ROLE)) == (None, None)
-    (left,) = client.ask("file_systems")
+    (left, other) = sorted(client.ask("file_systems"), key=lambda one: len(one.name))
+    assert other.id not in said.err, "a cluster whose name begins alike keeps its data and is not spoken of"
     assert f"leaves the file system {left.id}" in said.err
     assert f"leaves the VPC {vpc}" in said.err
     assert provision("teardown").json["result"]["already"] == f"nothing of {NAME} is left in {REGION}"
     gone = provision("teardown", "--with-data", "--yes")
     assert [change["object"]["kind"] for change in gone.json["changes"]] == ["FileSystem"]
-    assert client.ask("file_systems") == ()
+    assert client.ask("file_systems") == (other,)
 
 
 def test_teardown_of_a_cluster_nobody_speaks_to_says_what_may_outlive_it(

@@ -19,6 +19,8 @@ from cockpit.store import Fact
 GIB, HOURS_PER_MONTH = 1 << 30, 730
 DOLLARS_PER_GIB_MONTH = {"SCRATCH_2": 0.14, 125: 0.145, 250: 0.21, 500: 0.34, 1000: 0.60}
 """us-east-1."""
+OWNER = "cockpit.dev/cluster"
+"""The tag that says whose a file system is: teardown goes by it alone."""
 HOLES = ("file_system_id", "dns_name", "mount_name")
 DRIVER = Target("CSIDriver", "fsx.csi.aws.com", "", "storage.k8s.io", "v1", "csidrivers")
 
@@ -116,14 +118,14 @@ def _file_system(snapshot: Snapshot, params: Params, name: str, region: str, wan
         line = f"aws fsx describe-file-systems --region {region} --file-system-ids {there.id}"
         yield aws_change("wait_file_system", region, {"id": there.id}, target, f"wait for {there.id}, which is being made", line)
     if there is None:
-        request = _request(snapshot, params, wanted)
+        request = _request(snapshot, params, name, wanted)
         token = hashlib.sha256(f"{region}/{wanted}/{request}".encode()).hexdigest()[:40]
         line = f"aws fsx create-file-system --region {region} --file-system-type LUSTRE --storage-capacity {params.storage_gib} ..."
         summary = f"make the FSx file system {wanted} ({params.deployment}, {params.storage_gib} GiB) in {request['SubnetIds'][0]}, and wait for it"
         yield aws_change("create_file_system", region, {"token": token, "request": request}, target, summary, line)
 
 
-def _request(snapshot: Snapshot, params: Params, wanted: str) -> dict[str, Any]:
+def _request(snapshot: Snapshot, params: Params, name: str, wanted: str) -> dict[str, Any]:
     scope = scope_of(params)
     private: Mapping[str, Subnet] = private_by_zone(told(snapshot, scope, "subnets"))
     here = [one for zone, one in private.items() if not params.zones or zone in params.zones]
@@ -145,7 +147,7 @@ def _request(snapshot: Snapshot, params: Params, wanted: str) -> dict[str, Any]:
         "StorageType": "SSD",
         "SubnetIds": [here[0].id],
         "SecurityGroupIds": [groups[0].id],
-        "Tags": [{"Key": "Name", "Value": wanted}, {"Key": "cockpit.dev/cluster", "Value": wanted.split("-" + params.namespace)[0]}],
+        "Tags": [{"Key": "Name", "Value": wanted}, {"Key": OWNER, "Value": name}],
         "LustreConfiguration": lustre,
     }
 

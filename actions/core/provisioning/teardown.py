@@ -61,7 +61,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
     name, region = told(snapshot, scope, "place")
     found: Cluster | None = told(snapshot, scope, "cluster")
     role: Role | None = told(snapshot, scope, "role")
-    data = [one for one in told(snapshot, scope, "file-systems") if one.name.startswith(f"{name}-")]
+    data = [one for one in told(snapshot, scope, "file-systems") if one.cluster == name]
     pools, unseen = heard(snapshot, scope, "pools", None)
     changes = [*_nodes(pools or ()), *_identities(name, region, role), *_cluster(name, region, found)]
     changes += _data(region, data) if params.with_data else []
