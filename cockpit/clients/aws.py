@@ -94,7 +94,7 @@ def _told(ask: Callable[[], Any], what: str) -> Any:
         raise NotAuthorised("there are no AWS credentials", "aws configure sso, or set AWS_PROFILE") from None
     except exceptions.ProfileNotFound as problem:
         raise BadInput(f"AWS: {problem}", "AWS_PROFILE names a profile of ~/.aws/config") from None
-    except exceptions.HTTPClientError as problem:
+    except (exceptions.HTTPClientError, exceptions.ConnectionError) as problem:
         raise Unreachable(f"AWS did not answer {what}: {type(problem).__name__}", "is the region right, and is there a way out to it?") from None
     except parsers.ResponseParserError:
         raise Unreachable(f"AWS answered {what} with something that is no answer", "AWS_ENDPOINT_URL may lead somewhere else") from None
