@@ -12,12 +12,21 @@ from typing import Any
 
 from actions.core import Action, Outcome, Plan, Result, Risk
 from cockpit import output
-from cockpit.errors import ActionFailed, CockpitError, Disabled, NotServed, Refused, TimedOut
+from cockpit.errors import (
+    ActionFailed,
+    CockpitError,
+    Disabled,
+    NotAuthorised,
+    NotServed,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
 from cockpit.flags import Asked
 from cockpit.inert import inert
 from cockpit.narration import ask, say
 from cockpit.snapshot import Snapshot
-from cockpit.worlds import World
+from cockpit.worlds import World, alone, may_go_without
 
 WAIT_SECONDS = 600.0
 LOOK_SECONDS = 1.0
@@ -68,14 +77,22 @@ def _view(call: Call) -> None:
 
 def _read(call: Call) -> None:
     needs = call.action.needs_of(call.params)
-    with suppress(NotServed):
-        call.world.fill(needs, call.action.can_lack)
+    try:
+        with suppress(NotServed):
+            call.world.fill(needs, call.action.can_lack)
+    except (Unreachable, NotAuthorised) as error:
+        if not may_go_without(call.asked, call.action):
+            raise
+        _warn(call, f"{error.message}: going without a cluster")
+        call.world = alone(call.asked)
     picture = call.world.snapshot()
     for source in needs:
         limits = picture.limits(source)
+        if call.world.session is None:
+            break
         if picture.absent(source) or picture.forbidden(source):
-            error = picture.health[source].error
-            _warn(call, f"{source}: {error.message if error else 'not served by this cluster'}")
+            why = picture.health[source].error
+            _warn(call, f"{source}: {why.message if why else 'not served by this cluster'}")
         elif limits:
             _warn(call, f"{source}: {limits}")
 
@@ -127,10 +144,24 @@ def _timer(seconds: float | None, late: threading.Event, stop: threading.Event) 
 def _show(call: Call, record: Mapping[str, Any]) -> None:
     if call.asked.output == "jsonl" or call.action.line is None:
         line = output.to_json(record)
+    elif call.action.pipes(call.params):
+        _pipe(call.action.line(record, call.params), record)
+        return
     else:
         line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _pipe(line: str, record: Mapping[str, Any]) -> None:
+    """A file goes to stdout as it is, and on a terminal with nothing in it that acts there; what is said about it to stderr."""
+    text = record.get("text")
+    if text is None:
+        say(line)
+    elif sys.stdout.isatty():
+        sys.stdout.write("".join(inert(one, LINE_CHARS) + "\n" for one in str(text).splitlines()))
+    else:
+        sys.stdout.write(str(text))
 
 
 def _change(call: Call) -> None:
@@ -149,7 +180,7 @@ def _change(call: Call) -> None:
     else:
         _confirm(call, plan)
         _apply(call, plan)
-    if call.asked.wait and call.action.follow is not None and not call.asked.dry_run and not plan.already:
+    if call.asked.wait and call.action.follow is not None and call.world.session is not None and not (call.asked.dry_run or plan.already):
         _wait(call, call.action, plan.params or call.params)
 
 

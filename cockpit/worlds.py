@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actions.core import Action, Clients
-from cockpit.errors import NoKubeconfig
+from cockpit.errors import BadKubeconfig, NoKubeconfig, NotAuthorised
 from cockpit.flags import Asked
+from cockpit.narration import say
 from cockpit.snapshot import Snapshot
 from cockpit.store import Store
 
@@ -54,9 +55,7 @@ class World:
     def fill(self, needs: tuple[str, ...], can_lack: tuple[str, ...] = ()) -> None:
         """Read these once, those that read what others found after them; raises the first failure but of `can_lack` that may not be read."""
         for part in ([name for name in needs if name not in SECOND], [name for name in needs if name in SECOND]):
-            if part and self.session is None:
-                raise NoKubeconfig("there is no cluster to read", "set KUBECONFIG, or give --kubeconfig or --sim")
-            if part and self.session is not None:
+            if self.session is not None and part:
                 self.session.fill(part, can_lack)
 
     def snapshot(self) -> Snapshot:
@@ -66,13 +65,36 @@ class World:
 
 @contextmanager
 def outside(asked: Asked, action: Action) -> Iterator[World]:
-    """Connect what the action asks for, and close it; `kube-if-any` goes on without a kubeconfig."""
-    if "kube" not in action.front and "kube-if-any" not in action.front:
-        yield _alone(asked)
+    """Connect what the action asks for, and close it."""
+    session, wake = None, threading.Event()
+    if "kube" in action.front or "kube-if-any" in action.front:
+        session = _session(asked, action, wake)
+    if session is None:
+        yield alone(asked)
         return
+    try:
+        yield World(session.clients, session, wake)
+    finally:
+        session.close()
+
+
+def alone(asked: Asked) -> World:
+    """No cluster: the programs of this machine, and AWS."""
+    from cockpit.clients.aws import Aws
+    from cockpit.clients.shell import Shell
+
+    return World(Clients(shell=Shell(), aws=Aws(), readonly=asked.readonly))
+
+
+def may_go_without(asked: Asked, action: Action) -> bool:
+    """True when the action goes without a cluster that cannot be had, and nobody named one."""
+    return "kube" not in action.front and not (asked.kubeconfig or asked.context or asked.sim)
+
+
+def _session(asked: Asked, action: Action, wake: threading.Event) -> Session | None:
+    """The connection that was asked for; None when there is none and the action goes without."""
     from cockpit.session import Options, open_session
 
-    wake = threading.Event()
     options = Options(
         kubeconfig=asked.kubeconfig,
         context=asked.context,
@@ -82,20 +104,10 @@ def outside(asked: Asked, action: Action) -> Iterator[World]:
         sim=asked.sim,
     )
     try:
-        session = open_session(options, on_change=wake.set)
-    except NoKubeconfig:
-        if "kube" in action.front:
+        return open_session(options, on_change=wake.set)
+    except (NoKubeconfig, BadKubeconfig, NotAuthorised) as error:
+        if not may_go_without(asked, action):
             raise
-        yield _alone(asked)
-        return
-    try:
-        yield World(session.clients, session, wake)
-    finally:
-        session.close()
-
-
-def _alone(asked: Asked) -> World:
-    from cockpit.clients.aws import Aws
-    from cockpit.clients.shell import Shell
-
-    return World(Clients(shell=Shell(), aws=Aws(), readonly=asked.readonly))
+        if not isinstance(error, NoKubeconfig):
+            say(f"warning: {error.message}: going without a cluster")
+        return None

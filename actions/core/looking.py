@@ -143,9 +143,10 @@ def _within(store: StoreKey) -> Any:
 def _with_loss(snapshot: Snapshot, row: Checkpoint) -> Checkpoint:
     """The loss of its step, as far as a log told it."""
     known = snapshot.checkpoints.get(row.key)
-    if known is None:
-        return row
-    return replace(row, loss=known.loss if row.loss is None else row.loss, job=known.job or row.job)
+    told = [known.loss] if known else []
+    told += [one.loss for job in (row.job,) if job and (one := snapshot.progress.get(job)) and one.step == row.step]
+    loss = next((one for one in (row.loss, *told) if one is not None), None)
+    return replace(row, loss=loss, job=known.job if known and known.job else row.job)
 
 
 def to_checkpoint(line: Mapping[str, Any], look: Look, depth: str) -> Checkpoint | None:

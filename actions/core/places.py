@@ -88,6 +88,8 @@ def _claims(snapshot: Snapshot, namespace: str) -> list[VolumeClaim]:
 def _nowhere(snapshot: Snapshot, namespace: str) -> str:
     if snapshot.forbidden("volumeclaims"):
         return "no checkpoint will be saved: PersistentVolumeClaims may not be listed; --checkpoints pvc:CLAIM or s3://BUCKET/PREFIX says where"
+    if not snapshot.believed("volumeclaims"):
+        return "no checkpoint will be saved: PersistentVolumeClaims are not read yet"
     return f"no checkpoint will be saved: {namespace} has no {SHARED} claim; --checkpoints pvc:CLAIM or s3://BUCKET/PREFIX says where"
 
 
