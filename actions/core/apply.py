@@ -127,7 +127,7 @@ class _Run:
         return make(change, self.clients.kube, params)
 
     def _shell(self, change: Change, index: int) -> None:
-        log = self.logs.with_name(f"{self.logs.name}-{index + 1}-{change.argv[0]}.log")
+        log = self.logs.with_name(f"{self.logs.name}-{index + 1}-{Path(change.argv[0]).name}.log")
         stdin = as_yaml(change.body) if change.body is not None else ""
         self.clients.shell.attend(change.argv, log, stdin, self.on_line, change.env, self.leave)
 

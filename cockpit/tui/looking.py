@@ -115,7 +115,9 @@ class Looks:
 
 def about(params: Any) -> str:
     """What is read, in the words of the parameters that name it."""
-    job, space = getattr(params, "job", ""), getattr(params, "namespace", "")
+    job, space, target = (getattr(params, name, "") for name in ("job", "namespace", "target"))
+    if target:
+        return f"what there is for {target}"
     return f"the checkpoints of {job}" if job else f"the checkpoints in {space}" if space else "all checkpoints"
 
 

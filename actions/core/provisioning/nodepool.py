@@ -19,7 +19,7 @@ from cockpit.snapshot import Snapshot
 from cockpit.store import Fact
 
 GIB = 1 << 30
-SHOWN = 12
+SHOWN = 8
 
 
 def ask(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Fact]:
