@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,7 +113,7 @@ def test_a_program_reads_its_body_and_its_words_are_kept(state: Path) -> None:
         Target("Cluster", "c"),
         "run it",
         body={"kind": "Config", "name": "a b"},
-        argv=("sh", "-c", "cat; echo $MORE >&2"),
+        argv=(shutil.which("sh") or "", "-c", "cat; echo $MORE >&2"),
         env={"MORE": "seen"},
     )
     done = apply(Plan((change,)), Clients(shell=Shell()), action="provision", params=PARAMS, on_line=words.append)
