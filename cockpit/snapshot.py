@@ -11,10 +11,12 @@ from typing import Any
 
 from cockpit.model import (
     Answer,
+    Applied,
     Checkpoint,
     CheckpointKey,
     CheckpointStore,
     DeviceKey,
+    DevicePlugin,
     EfaDevice,
     Event,
     Gpu,
@@ -28,6 +30,8 @@ from cockpit.model import (
     NodeClass,
     NodeName,
     NodePool,
+    Observed,
+    Occupant,
     Phase,
     Pod,
     PodKey,
@@ -82,6 +86,11 @@ class Snapshot:
     volumeclaims: Rows[PodKey, VolumeClaim] = field(default_factory=_empty)
     launches: Rows[JobKey, Launch] = field(default_factory=_empty)
     answers: Rows[str, Answer] = field(default_factory=_empty)
+    occupants: Rows[PodKey, Occupant] = field(default_factory=_empty)
+    deviceplugins: Rows[PodKey, DevicePlugin] = field(default_factory=_empty)
+    applied: Rows[str, Applied] = field(default_factory=_empty)
+    observed: Rows[str, Observed] = field(default_factory=_empty)
+    occupants_by_node: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     pods_by_node: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     pods_by_job: Rows[JobKey, tuple[PodKey, ...]] = field(default_factory=_empty)
     nodes_by_pool: Rows[str, tuple[NodeName, ...]] = field(default_factory=_empty)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from actions.core import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Change, Clients, Plan, Result
-from actions.core.journal import Journal, state_home
-from actions.core.render import fill
-from cockpit.errors import CockpitError, NotFound, TimedOut
-from cockpit.snapshot import Snapshot
-
-FIELD_MANAGER = "cockpit"
-GONE_SECONDS, GONE_POLL_SECONDS = 300.0, 0.5
-"""How long a change waits for objects to go beyond their grace, and how often it looks."""
+from actions.core import JSON_PATCH, Change, Clients, Plan, Result
+from actions.core.journal import Journal
+from actions.core.performing import Performer
+from actions.core.permissions import check
+from actions.core.standing import differences
+from cockpit.errors import CockpitError, Conflict
 
 
 def apply(
@@ -30,39 +24,50 @@ def apply(
     dry_run: bool = False,
     journal: Journal | None = None,
     on_done: Callable[[Change], None] = lambda change: None,
-    on_line: Callable[[str], None] = lambda line: None,
+    tell: Callable[[str], None] = lambda line: None,
+    stop: threading.Event | None = None,
     leave: Callable[[str], bool] = lambda program: True,
 ) -> Result:
     """Apply a plan's changes in order; stops at the first that fails and says which were made. A dry run asks the server to judge each.
 
-    Every program the plan runs is looked for before the first change. `on_line` gets their words as they come; `leave` is asked on ctrl-c whether
-    the program is to be left running.
+    `tell` hears how steps that take their time go on, `stop` ends them. Every program of the plan is looked for before the first change; `leave` is
+    asked on ctrl-c whether one is to be left running.
     """
+    check(plan)
     result = Result(action=action, dry_run=dry_run, warnings=list(plan.warnings))
     result.cluster = clients.kube.cluster if clients.kube else None
     result.simulated = clients.kube.simulated if clients.kube else None
     if not dry_run:
         for program in dict.fromkeys(change.argv[0] for change in plan.changes if change.via == "shell"):
             clients.shell.require(program)
-    book = None if dry_run or not plan.changes else journal or Journal()
-    entry_id = book.begin(action, result.cluster or "", dataclasses.asdict(params), plan.changes) if book else None
-    result.journal_id = entry_id
-    index, run = 0, _Run(clients, dry_run, state_home() / "steps" / (entry_id or "none"), on_line, leave)
+    book = journal or Journal()
+    performer = Performer(clients, dry_run, tell, stop or threading.Event(), book, leave)
+    entry = None if dry_run or not plan.changes else _begun(book, plan, clients, action, params)
+    result.journal_id, performer.entry = entry, entry or ""
     try:
         for index, change in enumerate(plan.changes):
-            answer = run.perform(change, index)
+            answer = performer.perform(change)
             result.changes.append(_done(change, answer))
-            if book and entry_id:
-                book.mark(entry_id, index)
+            if entry:
+                book.mark(entry, index)
             on_done(change)
     except CockpitError as error:
-        result.ok, result.error = False, error.to_dict()
-        if book and entry_id:
-            book.end(entry_id, "failed", error.message)
-        raise ApplyFailed(_in_step(error, plan, index), result) from error
-    if book and entry_id:
-        book.end(entry_id, "done")
+        change = plan.changes[len(result.changes)]
+        moved = isinstance(error, Conflict) and change.via == "kube"
+        failure = _told(error, change, clients) if moved else _in_step(error, plan, len(result.changes))
+        result.ok, result.error = False, failure.to_dict()
+        if entry:
+            book.end(entry, "failed", failure.message)
+        raise ApplyFailed(failure, result) from error
+    if entry:
+        book.end(entry, "done")
     return result
+
+
+def _begun(book: Journal, plan: Plan, clients: Clients, action: str, params: Any) -> str:
+    kube = clients.kube
+    where = (kube.cluster, kube.server, kube.user) if kube else ("", "", "")
+    return book.begin(action, where[0], dataclasses.asdict(params), plan, where[1], where[2])
 
 
 class ApplyFailed(CockpitError):
@@ -72,6 +77,19 @@ class ApplyFailed(CockpitError):
         super().__init__(cause.message, cause.hint)
         self.code, self.exit_code = cause.code, cause.exit_code
         self.result = result
+
+
+def _told(error: CockpitError, change: Change, clients: Clients) -> CockpitError:
+    """The conflict with what changed: the fields of the change that are not as they were when it was planned."""
+    if change.via != "kube" or change.verb != "patch":
+        return error
+    try:
+        now = clients.kube.request("GET", change.target.path())
+    except CockpitError as other:
+        return Conflict(f"{error.message} ({change.target} can no longer be read: {other.message})", error.hint)
+    moved = differences((change.inverse.body if change.inverse else None) or {}, now)
+    said = moved or "none of the fields that this sets, but something else of it"
+    return Conflict(f"{change.target} changed since it was planned: {said}", error.hint)
 
 
 def _done(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,114 +110,6 @@ def _in_step(error: CockpitError, plan: Plan, index: int) -> CockpitError:
     placed.hint = "\n".join(filter(None, (error.hint, again)))
     placed.code, placed.exit_code = error.code, error.exit_code
     return placed
-
-
-@dataclass
-class _Run:
-    """One plan being applied; `known` holds what AWS answered, for the holes of later changes.
-
-    `spaces` are namespaces that a dry run would have made: what goes into them cannot be judged by a server that does not have them.
-    """
-
-    clients: Clients
-    dry_run: bool
-    logs: Path
-    on_line: Callable[[str], None]
-    leave: Callable[[str], bool]
-    known: dict[str, Any] = field(default_factory=dict)
-    spaces: set[str] = field(default_factory=set)
-
-    def perform(self, change: Change, index: int) -> Mapping[str, Any]:
-        """Make one change; what the server answers."""
-        if change.via in ("shell", "checkpoints", "aws"):
-            if not self.dry_run:
-                {"shell": self._shell, "checkpoints": self._checkpoints, "aws": self._aws}[change.via](change, index)
-            return {}
-        if change.holes:
-            values = {name: self.known.get(name) or f"known-later-{name.replace('_', '-')}" for name in change.holes}
-            change = dataclasses.replace(change, body=fill(change.body, values))
-        if self.dry_run and change.target.namespace in self.spaces:
-            return {}
-        if self.dry_run and change.target.kind == "Namespace":
-            self.spaces.add(change.target.name)
-        params: dict[str, str] = {"dryRun": "All"} if self.dry_run else {}
-        make = {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete, "wait": _wait}[change.verb]
-        return make(change, self.clients.kube, params)
-
-    def _shell(self, change: Change, index: int) -> None:
-        log = self.logs.with_name(f"{self.logs.name}-{index + 1}-{Path(change.argv[0]).name}.log")
-        stdin = as_yaml(change.body) if change.body is not None else ""
-        self.clients.shell.attend(change.argv, log, stdin, self.on_line, change.env, self.leave)
-
-    def _checkpoints(self, change: Change, index: int) -> None:
-        from actions.core.looking import remove
-
-        remove(self.clients, Snapshot(), change.target.namespace, change.body or {})
-
-    def _aws(self, change: Change, index: int) -> None:
-        assert change.body is not None
-        arguments = fill(change.body["arguments"], self.known) if change.holes else change.body["arguments"]
-        self.known |= self.clients.aws.at(change.body["region"]).change(change.body["call"], arguments, self.on_line)
-
-
-def as_yaml(body: Any) -> str:
-    """The text a program reads."""
-    import yaml
-
-    return str(yaml.safe_dump(dict(body), sort_keys=False))
-
-
-def _create(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
-    checked = params | {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
-    answer: Mapping[str, Any] = kube.request("POST", change.target.path(with_name=False), params=checked, body=change.body)
-    return answer
-
-
-def _apply(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
-    checked = params | {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", "force": "false"}
-    answer: Mapping[str, Any] = kube.request("PATCH", change.target.path(), params=checked, body=change.body, content_type=APPLY_PATCH)
-    return answer
-
-
-def _patch(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
-    body: Any = change.body
-    if change.content_type == MERGE_PATCH and change.resource_version:
-        body = _with_resource_version(change.body or {}, change.resource_version)
-    asked = params | {"fieldManager": FIELD_MANAGER}
-    answer: Mapping[str, Any] = kube.request("PATCH", change.target.path(), params=asked, body=body, content_type=change.content_type)
-    return answer
-
-
-def _with_resource_version(body: Mapping[str, Any], resource_version: str) -> dict[str, Any]:
-    return {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": resource_version}}
-
-
-def _wait(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
-    """Until no object of the target's kind carries those labels."""
-    if params:
-        return {}
-    deadline = time.monotonic() + GONE_SECONDS + (change.grace_seconds or 0)
-    while (found := kube.request("GET", change.target.path(with_name=False), params={"labelSelector": change.selector, "limit": "1"})).get("items"):
-        if time.monotonic() > deadline:
-            name = (found["items"][0].get("metadata") or {}).get("name")
-            raise TimedOut(f"{change.target.kind.lower()} {name} does not go", "kubectl describe says what holds it; what was to follow was not done")
-        threading.Event().wait(GONE_POLL_SECONDS)
-    return {}
-
-
-def _delete(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
-    options: dict[str, Any] = {"propagationPolicy": "Background"}
-    if change.selector:
-        chosen = params | {"labelSelector": change.selector}
-        kube.request("DELETE", change.target.path(with_name=False), params=chosen, body=options)
-        return {}
-    if change.grace_seconds is not None:
-        options["gracePeriodSeconds"] = change.grace_seconds
-    try:
-        kube.request("DELETE", change.target.path(), params=params, body=options)
-    except NotFound:
-        return {}
-    return {}
 
 
 __all__ = ["JSON_PATCH", "ApplyFailed", "apply"]

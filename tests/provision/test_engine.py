@@ -23,7 +23,7 @@ PARAMS = Params("fsx")
 @dataclass
 class Kube:
     asked: list[tuple[str, Any, Any]] = field(default_factory=list)
-    cluster, simulated = "train-one", None
+    cluster, server, user, simulated = "train-one", "https://x", "me", None
 
     def request(self, method: str, path: str, params: Mapping[str, str] | None = None, body: Any = None, **_: Any) -> Any:
         self.asked.append((path, (params or {}).get("dryRun"), body))
@@ -116,7 +116,7 @@ def test_a_program_reads_its_body_and_its_words_are_kept(state: Path) -> None:
         argv=(shutil.which("sh") or "", "-c", "cat; echo $MORE >&2"),
         env={"MORE": "seen"},
     )
-    done = apply(Plan((change,)), Clients(shell=Shell()), action="provision", params=PARAMS, on_line=words.append)
+    done = apply(Plan((change,)), Clients(shell=Shell()), action="provision", params=PARAMS, tell=words.append)
     assert words == ["kind: Config", "name: a b", "seen"]
     log = state / "steps" / f"{done.journal_id}-1-sh.log"
     assert (log.read_text(), log.stat().st_mode & 0o777) == ("kind: Config\nname: a b\nseen\n", 0o600)

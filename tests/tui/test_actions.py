@@ -132,7 +132,9 @@ async def test_spending_says_what_is_spent(simulated: bool) -> None:
     app = make_app()
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
-        app.push_screen(ConfirmScreen(LAUNCH, plan, app.place), answers.append)
+        dialog = ConfirmScreen(LAUNCH, plan, app.place)
+        dialog.judged(plan)
+        app.push_screen(dialog, answers.append)
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "create pytorchjob/run7" in text_of(app))
         said = text_of(app)
         if simulated:
