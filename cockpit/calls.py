@@ -5,21 +5,19 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from actions.core import Action, Clients, Outcome, Plan, Result, Risk
+from actions.core import Action, Outcome, Plan, Result, Risk
 from actions.core.journal import Journal
 from actions.core.permissions import check, judged
 from cockpit import output
 from cockpit.errors import (
     ActionFailed,
-    BadKubeconfig,
     CockpitError,
     Disabled,
-    NoKubeconfig,
     NotAuthorised,
     NotServed,
     Refused,
@@ -30,99 +28,11 @@ from cockpit.flags import Asked
 from cockpit.inert import inert
 from cockpit.narration import ask, say
 from cockpit.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from cockpit.session import Session
+from cockpit.worlds import World, alone, may_go_without
 
 WAIT_SECONDS = 600.0
 LOOK_SECONDS = 1.0
 LINE_CHARS = 1 << 20
-SECOND = ("gpus", "efa", "prices", "progress")
-"""Sources that look for nodes, pods and jobs in the store."""
-
-
-@dataclass
-class World:
-    """The outside as one call sees it: a session with a cluster, or a shell alone."""
-
-    clients: Clients
-    session: Session | None = None
-    wake: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def name(self) -> str | None:
-        """The cluster's name; None without one."""
-        return self.clients.kube.cluster if self.clients.kube else None
-
-    @property
-    def simulated(self) -> bool | None:
-        """True on the practice cluster, None before it has answered."""
-        found: bool | None = self.clients.kube.simulated if self.clients.kube else None
-        return found
-
-    @property
-    def namespace(self) -> str:
-        """The context's namespace."""
-        return self.clients.kube.namespace if self.clients.kube else ""
-
-    def fill(self, needs: tuple[str, ...], can_lack: tuple[str, ...] = ()) -> None:
-        """Read these once, those that read what others found after them; raises the first failure but of `can_lack` that may not be read."""
-        for part in ([name for name in needs if name not in SECOND], [name for name in needs if name in SECOND]):
-            if self.session is not None and part:
-                self.session.fill(part, can_lack)
-
-    def snapshot(self) -> Snapshot:
-        """The picture of now."""
-        return self.session.store.snapshot() if self.session is not None else Snapshot()
-
-
-@contextmanager
-def outside(asked: Asked, action: Action) -> Iterator[World]:
-    """Connect what the action asks for, and close it."""
-    session, wake = None, threading.Event()
-    if "kube" in action.front or "kube-if-any" in action.front:
-        session = _session(asked, action, wake)
-    if session is None:
-        yield _alone()
-        return
-    try:
-        yield World(session.clients, session, wake)
-    finally:
-        session.close()
-
-
-def _alone() -> World:
-    """No cluster, and the programs of this machine."""
-    from cockpit.clients.shell import Shell
-
-    return World(Clients(shell=Shell()))
-
-
-def _may_go_without(asked: Asked, action: Action) -> bool:
-    """True when the action goes without a cluster that cannot be had, and nobody named one."""
-    return "kube" not in action.front and not (asked.kubeconfig or asked.context or asked.sim)
-
-
-def _session(asked: Asked, action: Action, wake: threading.Event) -> Session | None:
-    """The connection that was asked for; None when there is none and the action goes without."""
-    from cockpit.session import Options, open_session
-
-    options = Options(
-        kubeconfig=asked.kubeconfig,
-        context=asked.context,
-        namespace=asked.namespace,
-        impersonate=asked.impersonate,
-        readonly=asked.readonly,
-        sim=asked.sim,
-    )
-    try:
-        return open_session(options, on_change=wake.set)
-    except (NoKubeconfig, BadKubeconfig, NotAuthorised) as error:
-        if not _may_go_without(asked, action):
-            raise
-        if not isinstance(error, NoKubeconfig):
-            say(f"warning: {error.message}: going without a cluster")
-        return None
 
 
 @dataclass
@@ -174,10 +84,10 @@ def _read(call: Call) -> None:
         with suppress(NotServed):
             call.world.fill(needs, call.action.can_lack)
     except (Unreachable, NotAuthorised) as error:
-        if not _may_go_without(call.asked, call.action):
+        if not may_go_without(call.asked, call.action):
             raise
         _warn(call, f"{error.message}: going without a cluster")
-        call.world = _alone()
+        call.world = alone(call.asked)
     picture = call.world.snapshot()
     for source in needs:
         limits = picture.limits(source)
@@ -275,7 +185,7 @@ def _change(call: Call) -> None:
         check(plan)
         _confirm(call, plan)
         _apply(call, plan)
-    if call.asked.wait and call.action.follow is not None and not call.asked.dry_run and not plan.already:
+    if call.asked.wait and call.action.follow is not None and call.world.session is not None and not (call.asked.dry_run or plan.already):
         _wait(call, call.action, plan.params or call.params)
 
 
@@ -289,13 +199,13 @@ def _remind(call: Call) -> None:
 
 def _looked(call: Call, picture: Snapshot) -> Snapshot:
     """The picture with what the action reads from outside by itself; running out of time ends that reading."""
-    if call.action.look is None or call.world.session is None:
+    if call.action.look is None:
         return picture
     late, stop = threading.Event(), threading.Event()
     timer = _timer(call.left(), late, stop)
     try:
         for fact in call.action.look(call.world.clients, picture, call.params, stop):
-            call.world.session.store.apply(fact)
+            call.world.store.apply(fact)
     finally:
         if timer is not None:
             timer.cancel()
@@ -339,7 +249,9 @@ def _apply(call: Call, plan: Plan) -> None:
     params, stop, late = plan.params or call.params, threading.Event(), threading.Event()
     timer = _timer(call.left(), late, stop)
     try:
-        applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run, tell=say, stop=stop)
+        applied = apply(
+            plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run, tell=say, stop=stop, leave=_leave
+        )
     except ApplyFailed as error:
         if late.is_set():
             error.code, error.exit_code = TimedOut.code, TimedOut.exit_code
@@ -348,6 +260,15 @@ def _apply(call: Call, plan: Plan) -> None:
         if timer is not None:
             timer.cancel()
     call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
+
+
+def _leave(program: str) -> bool:
+    """Whether a program that ctrl-c interrupts goes on by itself; so it does when nobody can be asked."""
+    try:
+        answer = ask(f"leave {program} running? [Y/n]")
+    except KeyboardInterrupt:
+        return True
+    return answer is None or answer.lower() not in ("n", "no")
 
 
 def _wait(call: Call, action: Action, params: Any) -> None:

@@ -108,7 +108,8 @@ class Run:
             given["namespace"] = asked.namespace
         parse(action.params, given)
 
-        from cockpit.calls import Call, outside, run
+        from cockpit.calls import Call, run
+        from cockpit.worlds import outside
 
         with outside(asked, action) as world:
             if spaced and action.risk is not Risk.READ:

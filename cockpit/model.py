@@ -368,6 +368,15 @@ class NodePool(Struct, frozen=True, gc=False):
     created: float | None = None
 
 
+class NodeClass(Struct, frozen=True, gc=False):
+    """A Karpenter EC2NodeClass: its conditions say what a NodePool that uses it waits for."""
+
+    name: str
+    resource_version: str
+    ready: bool | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
 class NodeClaim(Struct, frozen=True, gc=False):
     """A Karpenter NodeClaim; `waits_for` names the first condition that holds it, empty when Initialized."""
 
@@ -506,6 +515,17 @@ class Runtime(Struct, frozen=True, gc=False):
     resource_version: str
     framework: str = ""
     deprecated: bool = False
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """What something outside the cluster, or an object that no source keeps, said when an action looked; `why` it said nothing, None when it did.
+
+    `key` names the question (`aws:subnets`, `helm`, `tool:eksctl`); `value` is plain data or nouns of cloud.py.
+    """
+
+    key: str
+    value: Any = None
+    why: CockpitError | None = None
 
 
 class Finding(Struct, frozen=True, gc=False):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cockpit.model import (
+    Answer,
     Applied,
     Checkpoint,
     CheckpointKey,
@@ -26,6 +27,7 @@ from cockpit.model import (
     Launch,
     Node,
     NodeClaim,
+    NodeClass,
     NodeName,
     NodePool,
     Observed,
@@ -69,6 +71,7 @@ class Snapshot:
     progress: Rows[JobKey, Progress] = field(default_factory=_empty)
     nodepools: Rows[str, NodePool] = field(default_factory=_empty)
     nodeclaims: Rows[str, NodeClaim] = field(default_factory=_empty)
+    nodeclasses: Rows[str, NodeClass] = field(default_factory=_empty)
     queues: Rows[QueueKey, Queue] = field(default_factory=_empty)
     workloads: Rows[PodKey, Workload] = field(default_factory=_empty)
     gpus: Rows[DeviceKey, Gpu] = field(default_factory=_empty)
@@ -82,6 +85,7 @@ class Snapshot:
     stores: Rows[StoreKey, CheckpointStore] = field(default_factory=_empty)
     volumeclaims: Rows[PodKey, VolumeClaim] = field(default_factory=_empty)
     launches: Rows[JobKey, Launch] = field(default_factory=_empty)
+    answers: Rows[str, Answer] = field(default_factory=_empty)
     occupants: Rows[PodKey, Occupant] = field(default_factory=_empty)
     deviceplugins: Rows[PodKey, DevicePlugin] = field(default_factory=_empty)
     applied: Rows[str, Applied] = field(default_factory=_empty)

@@ -84,12 +84,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a plan. `via` kube | shell | checkpoints | journal; `line` is its command.
+    """One step of a plan. `via` kube | shell | checkpoints | journal | aws.
 
     `verb` is create | apply | patch | delete | evict | wait | remove | run | keep.
 
+    `line` is the command it stands for.
     `resource_version` is the one it was planned from: when the object has moved since, applying it is a Conflict. `inverse` undoes it, None when
-    nothing can. `summary` is the one line a person reads; `argv` is for `shell`. A delete with a `selector` takes every object of the target's
+    nothing can. `summary` is the one line a person reads; `argv` is for `shell`, whose program
+    reads `body` as YAML on its standard input and has `env` besides ours; for `aws` the body says which call of cockpit.clients.aws it is. `holes`
+    are names in the body that only an earlier AWS step of the same plan can fill. A delete with a `selector` takes every object of the target's
     kind that carries those labels and fields, however many there are; a wait is over when there is none, or, with a `body`, when the object says
     what the body says. `grace_seconds` is how long objects may take to end, or how long a wait or an eviction that is refused goes on. A `settling`
     step makes the ones before it take effect: it comes after them also when they are undone.
@@ -107,6 +110,8 @@ class Change:
     after: Mapping[str, Any] | None = None
     inverse: Change | None = None
     argv: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    holes: tuple[str, ...] = ()
     grace_seconds: int | None = None
     selector: str = ""
     field_selector: str = ""
@@ -133,6 +138,7 @@ class Plan:
     `simulated` says that what it spends is invented: a SPEND that needs no confirming. `already` says that there is nothing to do. `params` are the
     parameters with every default settled, which is what a wait follows. `risk` is set where this plan is confirmed otherwise than its
     action. `undoes` and `finishes` name the journal's entry that it undoes or goes on with. `denied` says which steps this person may not take.
+    `real` says that it acts beyond the cluster: what it spends is real whatever the cluster says of itself.
     """
 
     changes: tuple[Change, ...] = ()
@@ -147,10 +153,11 @@ class Plan:
     undoes: str = ""
     finishes: str = ""
     denied: tuple[str, ...] = ()
+    real: bool = False
 
     def on(self, simulated: bool | None) -> Plan:
         """The plan on a cluster that says of itself that it is SIMULATED: what it spends is invented there."""
-        return dataclasses.replace(self, simulated=True, confirm="") if simulated and not self.simulated else self
+        return dataclasses.replace(self, simulated=True, confirm="") if simulated and not self.simulated and not self.real else self
 
     def lines(self) -> list[str]:
         """The preview: notes, changes, warnings, and what is forbidden."""
@@ -204,12 +211,14 @@ class Column:
 class Clients:
     """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for.
 
-    `buckets` is a cockpit.clients.object_store.ObjectStore. `readonly` says that nothing may be created, not even for a moment.
+    `buckets` is a cockpit.clients.object_store.ObjectStore, `aws` a cockpit.clients.aws.Aws.
+    `readonly` says that nothing may be created, not even for a moment.
     """
 
     kube: Any = None
     shell: Any = None
     buckets: Any = None
+    aws: Any = None
     readonly: bool = False
 
 

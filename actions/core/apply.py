@@ -26,19 +26,24 @@ def apply(
     on_done: Callable[[Change], None] = lambda change: None,
     tell: Callable[[str], None] = lambda line: None,
     stop: threading.Event | None = None,
+    leave: Callable[[str], bool] = lambda program: True,
 ) -> Result:
     """Apply a plan's changes in order; stops at the first that fails and says which were made. A dry run asks the server to judge each.
 
-    `tell` hears how steps that take their time go on, `stop` ends them.
+    `tell` hears how steps that take their time go on, `stop` ends them. Every program of the plan is looked for before the first change; `leave` is
+    asked on ctrl-c whether one is to be left running.
     """
     check(plan)
     result = Result(action=action, dry_run=dry_run, warnings=list(plan.warnings))
     result.cluster = clients.kube.cluster if clients.kube else None
     result.simulated = clients.kube.simulated if clients.kube else None
+    if not dry_run:
+        for program in dict.fromkeys(change.argv[0] for change in plan.changes if change.via == "shell"):
+            clients.shell.require(program)
     book = journal or Journal()
-    performer = Performer(clients, dry_run, tell, stop or threading.Event(), book)
+    performer = Performer(clients, dry_run, tell, stop or threading.Event(), book, leave)
     entry = None if dry_run or not plan.changes else _begun(book, plan, clients, action, params)
-    result.journal_id = entry
+    result.journal_id, performer.entry = entry, entry or ""
     try:
         for index, change in enumerate(plan.changes):
             answer = performer.perform(change)
@@ -47,7 +52,9 @@ def apply(
                 book.mark(entry, index)
             on_done(change)
     except CockpitError as error:
-        failure = _told(error, plan.changes[len(result.changes)], clients) if isinstance(error, Conflict) else error
+        change = plan.changes[len(result.changes)]
+        moved = isinstance(error, Conflict) and change.via == "kube"
+        failure = _told(error, change, clients) if moved else _in_step(error, plan, len(result.changes))
         result.ok, result.error = False, failure.to_dict()
         if entry:
             book.end(entry, "failed", failure.message)
@@ -72,7 +79,7 @@ class ApplyFailed(CockpitError):
         self.result = result
 
 
-def _told(error: Conflict, change: Change, clients: Clients) -> CockpitError:
+def _told(error: CockpitError, change: Change, clients: Clients) -> CockpitError:
     """The conflict with what changed: the fields of the change that are not as they were when it was planned."""
     if change.via != "kube" or change.verb != "patch":
         return error
@@ -91,6 +98,18 @@ def _done(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
     if change.verb == "create" and not change.target.name:
         shown["object"]["name"] = (answer.get("metadata") or {}).get("name") or ""
     return shown
+
+
+def _in_step(error: CockpitError, plan: Plan, index: int) -> CockpitError:
+    """The failure of a program or of AWS, with the step it was and how to go on; others as they are."""
+    change = plan.changes[index]
+    if change.via not in ("shell", "aws"):
+        return error
+    placed = CockpitError(f"step {index + 1} of {len(plan.changes)}, {change.summary}: {error.message}")
+    again = "" if "run the same again" in error.hint else "then run the same again: it plans from what exists"
+    placed.hint = "\n".join(filter(None, (error.hint, again)))
+    placed.code, placed.exit_code = error.code, error.exit_code
+    return placed
 
 
 __all__ = ["JSON_PATCH", "ApplyFailed", "apply"]

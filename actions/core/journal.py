@@ -161,6 +161,8 @@ def recorded(change: Change) -> dict[str, Any]:
         "body": None if change.target.kind == "Secret" else change.body,
         **{name: getattr(change, name) for name in PLAIN},
         "argv": list(change.argv),
+        "env": dict(change.env),
+        "holes": list(change.holes),
     }
     return kept | {"inverse": recorded(change.inverse) if change.inverse else None}
 
@@ -187,6 +189,8 @@ def change_of(kept: Mapping[str, Any]) -> Change:
         after=kept.get("after"),
         inverse=change_of(inverse) if inverse else None,
         argv=tuple(kept.get("argv") or ()),
+        env=dict(kept.get("env") or {}),
+        holes=tuple(kept.get("holes") or ()),
         **{name: kept[name] for name in PLAIN if kept.get(name) is not None},
     )
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from actions.core import APPLY_PATCH, MERGE_PATCH, Change, Clients
-from actions.core.journal import Journal
+from actions.core.journal import Journal, state_home
+from actions.core.render import fill
 from actions.core.standing import leaves, lies
 from cockpit.errors import ActionFailed, Conflict, Interrupted, NotFound, TimedOut
 from cockpit.snapshot import Snapshot
@@ -23,20 +26,36 @@ REFUSED_POLL_SECONDS, TOLD_SECONDS = 5.0, 15.0
 
 @dataclass
 class Performer:
-    """Makes changes; with `dry_run` the server only judges them. `tell` hears how a long step goes on, `stop` ends it."""
+    """Makes changes; with `dry_run` the server only judges them. `tell` hears how a long step goes on, `stop` ends it.
+
+    `leave` is asked on ctrl-c whether a program is to be left running. `known` holds what AWS answered, for the holes of later changes; `spaces` are
+    namespaces that a dry run would have made: what goes into them cannot be judged by a server that does not have them.
+    """
 
     clients: Clients
     dry_run: bool = False
     tell: Callable[[str], None] = lambda line: None
     stop: threading.Event = field(default_factory=threading.Event)
     book: Journal = field(default_factory=Journal)
+    leave: Callable[[str], bool] = lambda program: True
+    entry: str = ""
+    steps: int = 0
+    known: dict[str, Any] = field(default_factory=dict)
+    spaces: set[str] = field(default_factory=set)
 
     def perform(self, change: Change) -> Mapping[str, Any]:
         """Make one change; what the server answers."""
         if change.via != "kube":
             if not self.dry_run:
-                {"shell": self._run, "checkpoints": self._remove, "journal": self._keep}[change.via](change)
+                {"shell": self._run, "checkpoints": self._remove, "journal": self._keep, "aws": self._aws}[change.via](change)
             return {}
+        if change.holes:
+            values = {name: self.known.get(name) or f"known-later-{name.replace('_', '-')}" for name in change.holes}
+            change = dataclasses.replace(change, body=fill(change.body, values))
+        if self.dry_run and change.target.namespace in self.spaces:
+            return {}
+        if self.dry_run and change.target.kind == "Namespace":
+            self.spaces.add(change.target.name)
         return {
             "create": self._create,
             "apply": self._apply,
@@ -51,7 +70,15 @@ class Performer:
         return {"dryRun": "All"} if self.dry_run else {}
 
     def _run(self, change: Change) -> None:
-        self.clients.shell.run(change.argv)
+        self.steps += 1
+        log = state_home() / "steps" / f"{self.entry or 'step'}-{self.steps}-{Path(change.argv[0]).name}.log"
+        stdin = as_yaml(change.body) if change.body is not None else ""
+        self.clients.shell.attend(change.argv, log, stdin, self.tell, change.env, self.leave)
+
+    def _aws(self, change: Change) -> None:
+        assert change.body is not None
+        arguments = fill(change.body["arguments"], self.known) if change.holes else change.body["arguments"]
+        self.known |= self.clients.aws.at(change.body["region"]).change(change.body["call"], arguments, self.tell)
 
     def _remove(self, change: Change) -> None:
         from actions.core.looking import remove
@@ -177,3 +204,10 @@ def selectors(change: Change) -> dict[str, str]:
 
 def _with_resource_version(body: Mapping[str, Any], resource_version: str) -> dict[str, Any]:
     return {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": resource_version}}
+
+
+def as_yaml(body: Any) -> str:
+    """The text a program reads."""
+    import yaml
+
+    return str(yaml.safe_dump(dict(body), sort_keys=False))

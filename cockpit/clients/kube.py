@@ -27,6 +27,8 @@ class Kube:
     def __init__(self, endpoint: kubeconfigs.Endpoint, timeout_seconds: float = 10.0) -> None:
         self.context, self.cluster, self.server = endpoint.context, endpoint.cluster, endpoint.server
         self.namespace, self.user = endpoint.namespace, endpoint.user
+        self.kubeconfig: str | None = None
+        self.impersonate: str | None = None
         self._transport = Transport(endpoint, timeout_seconds)
         self._served: Mapping[str, discovery.ServedResource] | None = None
         self._allowed: dict[tuple[str, ...], tuple[float, bool]] = {}
@@ -48,7 +50,9 @@ class Kube:
         endpoint = kubeconfigs.endpoint(kubeconfig, context, namespace)
         if impersonate:
             endpoint = replace(endpoint, impersonate=(("Impersonate-User", impersonate),))
-        return cls(endpoint, timeout_seconds)
+        kube = cls(endpoint, timeout_seconds)
+        kube.kubeconfig, kube.impersonate = kubeconfig, impersonate
+        return kube
 
     @property
     def simulated(self) -> bool | None:

@@ -14,6 +14,7 @@ SOURCES = {
     "jobs": "cockpit.sources.jobs",
     "nodepools": "cockpit.sources.nodepools",
     "nodeclaims": "cockpit.sources.nodeclaims",
+    "nodeclasses": "cockpit.sources.nodeclasses",
     "queues": "cockpit.sources.queues",
     "events": "cockpit.sources.events",
     "served": "cockpit.sources.served",

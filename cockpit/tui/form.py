@@ -72,7 +72,7 @@ class Field(Vertical):
 
     def _placeholder(self) -> str:
         default = self.one.default
-        shown = "" if self.one.required or default in (None, "", ()) else str(default)
+        shown = "" if self.one.required or default in (None, "", ()) else ", ".join(default) if isinstance(default, tuple) else str(default)
         return shown or inert(self.one.help, 80)
 
     def complain(self, text: str) -> None:

@@ -121,6 +121,8 @@ def about(params: Any) -> str:
         return "the device plugin and its configurations"
     if hasattr(params, "id"):
         return "the journal, and what it tells of as it is now"
+    if target := getattr(params, "target", ""):
+        return f"what there is for {target}"
     job, space = getattr(params, "job", ""), getattr(params, "namespace", "")
     return f"the checkpoints of {job}" if job else f"the checkpoints in {space}" if space else "all checkpoints"
 

@@ -14,6 +14,8 @@ BOTTOM = {
     "cockpit.errors": 0,
     "cockpit.inert": 0,
     "cockpit.memory": 0,
+    "cockpit.programs": 0,
+    "cockpit.cloud": 1,
     "cockpit.model": 1,
     "cockpit.rows": 1,
     "cockpit.instance_types": 1,
@@ -30,7 +32,7 @@ OWNERS = {
     "prometheus_api_client": "cockpit/clients/prom.py",
     "sh": "cockpit/clients/shell.py",
 }
-MAY_NEED = {"cockpit.model": {"msgspec"}, "cockpit.store": {"msgspec"}}
+MAY_NEED = {"cockpit.model": {"msgspec"}, "cockpit.cloud": {"msgspec"}, "cockpit.store": {"msgspec"}}
 """Besides the standard library: rows are msgspec Structs."""
 
 

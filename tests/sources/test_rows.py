@@ -8,7 +8,7 @@ import pytest
 
 from cockpit.instance_types import instance_type, instance_types
 from cockpit.model import Condition, PodKey, QueueKey
-from cockpit.sources import events, nodeclaims, nodepools, nodes, queues, raw, served, volumeclaims
+from cockpit.sources import events, nodeclaims, nodeclasses, nodepools, nodes, queues, raw, served, volumeclaims
 from tests.sources.objects import meta, read
 
 
@@ -122,6 +122,13 @@ def test_conditions_of_both_polarities(type_: str, status: str, bad: bool) -> No
 
 
 # -- karpenter and kueue -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_nodeclass() -> None:
+    status = {"conditions": [{"type": "SubnetsReady", "status": "False", "reason": "SubnetsNotFound"}, {"type": "Ready", "status": "False"}, None]}
+    found = nodeclasses.to_nodeclass(read(nodeclasses.RawNodeClass, {"metadata": meta("gpu", ""), "status": status}))
+    assert (found.name, found.ready, [one.reason for one in found.conditions]) == ("gpu", False, ["SubnetsNotFound", ""])
+    assert nodeclasses.to_nodeclass(read(nodeclasses.RawNodeClass, {"metadata": None, "status": None})).ready is None
 
 
 def test_a_nodepool() -> None:
