@@ -33,7 +33,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
         return Plan(already=f"{params.job} already gone", warnings=said)
     job = one_job(snapshot, params.job, params.namespace, params.kind)
     settled = dataclasses.replace(params, kind=job.key.kind)
-    return Plan(_changes(job), notes=(_dies(snapshot, job),), confirm=job.key.name, params=settled)
+    return Plan(deletions(job), notes=(dies(snapshot, job),), confirm=job.key.name, params=settled)
 
 
 def _look(snapshot: Snapshot, params: Params) -> None:
@@ -45,7 +45,8 @@ def _look(snapshot: Snapshot, params: Params) -> None:
         raise Forbidden(f"whether {params.job} is in {params.namespace} cannot be seen: {snapshot.limits('jobs')}", hint)
 
 
-def _changes(job: Job) -> tuple[Change, ...]:
+def deletions(job: Job) -> tuple[Change, ...]:
+    """Delete the job, and the programs that launch delivered to it."""
     group, version, plural = SERVED[job.key.kind]
     target = Target(job.key.kind, job.key.name, job.key.namespace, group, version, plural)
     gone = _deletion(target, f"delete {target}")
@@ -61,7 +62,7 @@ def _deletion(target: Target, summary: str) -> Change:
     return Change("kube", "delete", target, summary, f"kubectl delete {target}", wait_gone=True)
 
 
-def _dies(snapshot: Snapshot, job: Job) -> str:
+def dies(snapshot: Snapshot, job: Job) -> str:
     """What goes down with it."""
     pods = [pod for pod in snapshot.pods_of(job.key) if pod.phase in OCCUPYING_PHASES]
     if not pods:

@@ -120,9 +120,13 @@ def run(call: Call) -> None:
 def _view(call: Call) -> None:
     """A view's records as the result; what the cluster does not serve is said, and is not an empty table that looks true."""
     _read(call)
-    picture = call.world.snapshot()
+    picture = _looked(call, call.world.snapshot())
     assert call.action.records is not None
-    call.result.result = list(call.action.records(call.world.clients, picture, call.params, threading.Event()))
+    found = list(call.action.records(call.world.clients, picture, call.params, threading.Event()))
+    for record in found:
+        if "note" in record:
+            _warn(call, record["note"])
+    call.result.result = [record for record in found if "note" not in record]
     if call.world.simulated:
         say(f"cluster {call.world.name}: SIMULATED")
 
@@ -201,6 +205,7 @@ def _change(call: Call) -> None:
     reason = call.action.disabled(picture, call.params)
     if reason:
         raise Disabled(f"{call.action.name}: {reason}")
+    picture = _looked(call, picture)
     assert call.action.plan is not None
     plan = call.action.plan(picture, call.params).on(call.world.simulated)
     _preview(call, plan)
@@ -213,6 +218,23 @@ def _change(call: Call) -> None:
         _wait(call, call.action, plan.params or call.params)
 
 
+def _looked(call: Call, picture: Snapshot) -> Snapshot:
+    """The picture with what the action reads from outside by itself; running out of time ends that reading."""
+    if call.action.look is None or call.world.session is None:
+        return picture
+    late, stop = threading.Event(), threading.Event()
+    timer = _timer(call.left(), late, stop)
+    try:
+        for fact in call.action.look(call.world.clients, picture, call.params, stop):
+            call.world.session.store.apply(fact)
+    finally:
+        if timer is not None:
+            timer.cancel()
+    if late.is_set():
+        raise TimedOut(f"{call.action.name} was still reading after {call.asked.timeout_seconds:g} s", "raise --timeout, or leave it out")
+    return call.world.snapshot()
+
+
 def _preview(call: Call, plan: Plan) -> None:
     told = () if not call.asked.output and not needs_yes(call.action, plan) else tuple(change.summary for change in plan.changes)
     for line in (*plan.notes, *told):
@@ -223,13 +245,14 @@ def _preview(call: Call, plan: Plan) -> None:
 
 def needs_yes(action: Action, plan: Plan) -> bool:
     """True when a person must agree first: what destroys, and what spends real money."""
-    return action.risk is Risk.DESTROY or (action.risk is Risk.SPEND and not plan.simulated)
+    risk = action.risk_of(plan)
+    return risk is Risk.DESTROY or (risk is Risk.SPEND and not plan.simulated)
 
 
 def _confirm(call: Call, plan: Plan) -> None:
     if call.asked.yes or call.asked.dry_run or not needs_yes(call.action, plan):
         return
-    word = plan.confirm if call.action.risk is Risk.SPEND else ""
+    word = plan.confirm if call.action.risk_of(plan) is Risk.SPEND else ""
     answer = ask(f"type {word} to go on:" if word else "go on? [y/N]")
     if answer is not None and (answer == word if word else answer.lower() in ("y", "yes")):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -61,8 +62,10 @@ def read(argv: Sequence[str]) -> Asked:
     name = peek(argv, "--action")
     action = load(name) if name is not None else None
     parser = _parser(action)
+    argv, rest_words = _split_rest(argv, action)
     seen = vars(_parse(parser, _switches_spelled(argv, action), action))
     given = {key.removeprefix("param_"): value for key, value in seen.items() if key.startswith("param_") and value is not None}
+    given |= rest_words
     picked = seen.pop("picked", None)
     if picked and action:
         _pick(action, given, picked)
@@ -73,6 +76,15 @@ def read(argv: Sequence[str]) -> Asked:
     if rest["describe"] and action is None:
         raise BadInput("--describe needs --action NAME", "cockpit --actions lists them")
     return Asked(action=action, given=given, **rest)
+
+
+def _split_rest(argv: Sequence[str], action: Action | None) -> tuple[Sequence[str], dict[str, str]]:
+    """The words before `--`, and those after it as the value of the parameter that takes them."""
+    taker = next((one for one in params_of(action.params) if one.rest), None) if action else None
+    if taker is None or "--" not in argv:
+        return argv, {}
+    at = list(argv).index("--")
+    return argv[:at], {taker.name: shlex.join(argv[at + 1 :])}
 
 
 def peek(argv: Sequence[str], *flags: str) -> str | None:

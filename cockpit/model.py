@@ -42,6 +42,20 @@ class QueueKey(NamedTuple):
     name: str
 
 
+class StoreKey(NamedTuple):
+    """A place of checkpoints: `pvc:CLAIM/PATH` (namespace set), `s3://BUCKET/PREFIX` (namespace empty), `log:KIND/JOB` while only a log is known."""
+
+    namespace: str
+    where: str
+
+
+class CheckpointKey(NamedTuple):
+    """A checkpoint, by its place and the name of its entry there (step_00000100)."""
+
+    store: StoreKey
+    entry: str
+
+
 class DeviceKey(NamedTuple):
     """A GPU (by index) or EFA device (by name) of one node."""
 
@@ -138,7 +152,11 @@ class Phase(enum.Enum):
 
 
 class Job(Struct, frozen=True, gc=False):
-    """The facts of one training job object; its phase is derived by `Snapshot.phase_of`."""
+    """The facts of one training job object; its phase is derived by `Snapshot.phase_of`.
+
+    `store` is where its checkpoints go, as StoreKey.where (empty: nowhere, or not known); `restored_from` the job it goes on from; `launched` the
+    parameters it was launched with, as JSON (empty: not by the cockpit).
+    """
 
     key: JobKey
     resource_version: str
@@ -157,6 +175,9 @@ class Job(Struct, frozen=True, gc=False):
     finished: float | None = None
     deleting: bool = False
     managed: bool = False
+    store: str = ""
+    restored_from: str = ""
+    launched: str = ""
 
     @property
     def ranks_wanted(self) -> int | None:
@@ -180,6 +201,67 @@ class Progress(Struct, frozen=True, gc=False):
     tokens_per_second: float | None = None
     step_seconds: float | None = None
     at: float | None = None
+
+
+class Checkpoint(Struct, frozen=True, gc=False):
+    """One checkpoint. `state` is whole | torn | in progress as looked at, said | failed as only a job's log told; `why` when it is not whole.
+
+    `at` is when it was committed, `verified` how far its bytes were read ("" | sizes | sampled | full), `job` whose log told of it, if one did.
+    `sequence` counts the commits to its place: the highest is the last, whatever its step. `stage` is ZeRO's, 0 for the other strategies.
+    """
+
+    key: CheckpointKey
+    step: int
+    state: str
+    why: str = ""
+    at: float | None = None
+    size_bytes: int | None = None
+    world_size: int | None = None
+    strategy: str = ""
+    loss: float | None = None
+    verified: str = ""
+    job: JobKey | None = None
+    sequence: int | None = None
+    stage: int | None = None
+    model: str = ""
+    global_batch: int | None = None
+    seed: int | None = None
+
+    @property
+    def store(self) -> str:
+        """`pvc:CLAIM/PATH`, `s3://BUCKET/PREFIX`, or `log:KIND/JOB`."""
+        return self.key.store.where
+
+
+class CheckpointStore(Struct, frozen=True, gc=False):
+    """A place of checkpoints that was looked at: when, how deep, whether a job writes to it now, and why it could not be read (empty: it was)."""
+
+    key: StoreKey
+    looked_at: float
+    verified: str = ""
+    writing: bool | None = None
+    why: str = ""
+
+
+class VolumeClaim(Struct, frozen=True, gc=False):
+    """A PersistentVolumeClaim; access modes as Kubernetes writes them."""
+
+    key: PodKey
+    resource_version: str
+    phase: str = ""
+    access_modes: tuple[str, ...] = ()
+    storage_class: str = ""
+    volume: str = ""
+    capacity_bytes: int | None = None
+    deleting: bool = False
+
+
+class Launch(Struct, frozen=True, gc=False):
+    """A launch of the past, out of the journal: the parameters, as JSON, of a job that may be gone."""
+
+    key: JobKey
+    params: str
+    at: float
 
 
 class NodePool(Struct, frozen=True, gc=False):

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cockpit.model import (
+    Checkpoint,
+    CheckpointKey,
+    CheckpointStore,
     DeviceKey,
     EfaDevice,
     Event,
@@ -17,6 +20,7 @@ from cockpit.model import (
     Health,
     Job,
     JobKey,
+    Launch,
     Node,
     NodeClaim,
     NodeName,
@@ -31,6 +35,8 @@ from cockpit.model import (
     Runtime,
     Served,
     State,
+    StoreKey,
+    VolumeClaim,
     Workload,
 )
 from cockpit.rows import Rows
@@ -66,6 +72,10 @@ class Snapshot:
     prices: Rows[tuple[str, str, str], Price] = field(default_factory=_empty)
     served: Rows[str, Served] = field(default_factory=_empty)
     runtimes: Rows[PodKey, Runtime] = field(default_factory=_empty)
+    checkpoints: Rows[CheckpointKey, Checkpoint] = field(default_factory=_empty)
+    stores: Rows[StoreKey, CheckpointStore] = field(default_factory=_empty)
+    volumeclaims: Rows[PodKey, VolumeClaim] = field(default_factory=_empty)
+    launches: Rows[JobKey, Launch] = field(default_factory=_empty)
     pods_by_node: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     pods_by_job: Rows[JobKey, tuple[PodKey, ...]] = field(default_factory=_empty)
     nodes_by_pool: Rows[str, tuple[NodeName, ...]] = field(default_factory=_empty)
@@ -77,6 +87,7 @@ class Snapshot:
     workloads_by_job: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     events_by_object: Rows[tuple[str, str, str], tuple[PodKey, ...]] = field(default_factory=_empty)
     shortages_by_pool: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
+    checkpoints_by_store: Rows[StoreKey, tuple[CheckpointKey, ...]] = field(default_factory=_empty)
 
     def believed(self, source: str) -> bool:
         """True when that source is live; a source that was never started is not believed."""
@@ -166,6 +177,15 @@ class Snapshot:
     def workload_of(self, job: Job) -> Workload | None:
         """The Kueue Workload of a job, when it has one."""
         return next((work for key in self.workloads_by_job.get(job.uid, ()) if (work := self.workloads.get(key))), None)
+
+    def checkpoints_in(self, store: StoreKey) -> list[Checkpoint]:
+        """The checkpoints of a place as far as they are known, the highest step first."""
+        found = [one for key in self.checkpoints_by_store.get(store, ()) if (one := self.checkpoints.get(key))]
+        return sorted(found, key=lambda one: (one.step, one.key.entry), reverse=True)
+
+    def checkpoints_of(self, job: Job) -> list[Checkpoint]:
+        """The checkpoints where a job writes them: what its log told, and what was looked at."""
+        return self.checkpoints_in(store_of(job))
 
     def ranks_up(self, job: Job) -> int | None:
         """Ranks whose pod is running; None when ranks per pod are not known."""
@@ -269,6 +289,13 @@ class Snapshot:
         """Events of one object, newest first."""
         found = [event for key in self.events_by_object.get((kind, namespace, name), ()) if (event := self.events.get(key))]
         return sorted(found, key=lambda event: event.at or 0.0, reverse=True)
+
+
+def store_of(job: Job) -> StoreKey:
+    """Where a job's checkpoints go; a place of its own while only its log tells of them."""
+    if not job.store:
+        return StoreKey(job.key.namespace, f"log:{job.key.kind}/{job.key.name}")
+    return StoreKey("" if job.store.startswith("s3://") else job.key.namespace, job.store)
 
 
 def rank_order(pod: Pod) -> tuple[int, int, str]:

@@ -20,6 +20,7 @@ from actions.core.params import Param, nearest, param, params_of, parse
 from cockpit.errors import BadInput
 from cockpit.model import Finding
 from cockpit.snapshot import Snapshot
+from cockpit.store import Fact
 
 __all__ = [
     "Action",
@@ -81,11 +82,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a plan. `via` kube | shell; `verb` create | apply | patch | delete | run; `line` is the command it stands for.
+    """One step of a plan. `via` kube | shell | checkpoints; `verb` create | apply | patch | delete | wait | remove | run; `line` is its command.
 
     `resource_version` is the one it was planned from: when the object has moved since, applying it is a Conflict. `inverse` undoes it, None when
     nothing can. `summary` is the one line a person reads; `argv` is for `shell`. A delete with a `selector` takes every object of the target's
-    kind that carries those labels, however many there are.
+    kind that carries those labels, however many there are; a wait is over when there is none.
     """
 
     via: str
@@ -122,7 +123,8 @@ class Plan:
     """What will be done, in order; its lines are the preview. `confirm` is the word to type where typing is asked for.
 
     `simulated` says that what it spends is invented: a SPEND that needs no confirming. `already` says that there is nothing to do. `params` are the
-    parameters with every default settled, which is what a wait follows.
+    parameters with every default settled, which is what a wait follows. `risk` is set where this plan is confirmed otherwise than its
+    action.
     """
 
     changes: tuple[Change, ...] = ()
@@ -133,6 +135,7 @@ class Plan:
     confirm: str = ""
     already: str = ""
     params: Any = None
+    risk: Risk | None = None
 
     def on(self, simulated: bool | None) -> Plan:
         """The plan on a cluster that says of itself that it is SIMULATED: what it spends is invented there."""
@@ -187,10 +190,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Clients:
-    """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for."""
+    """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for.
+
+    `buckets` is a cockpit.clients.object_store.ObjectStore. `readonly` says that nothing may be created, not even for a moment.
+    """
 
     kube: Any = None
     shell: Any = None
+    buckets: Any = None
+    readonly: bool = False
 
 
 def _never(snapshot: Snapshot, params: Any) -> str | None:
@@ -208,7 +216,9 @@ class Action:
     `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
     action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row
     under the cursor to parameters: (row kind, parameter). `follow` says how a wait stands, `explain` why it ended badly. `line` writes one record
-    of a stream for a person. `front` names what the action needs besides a cluster ("kube" | "shell" | "kube-if-any").
+    of a stream for a person. `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds,
+    changes nothing that stays, and its facts are applied to the store before `plan` is asked; a plan of a picture without them refuses and says so.
+    `front` names what the action needs besides a cluster ("kube" | "shell" | "kube-if-any").
     """
 
     name: str
@@ -219,6 +229,7 @@ class Action:
     panes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     more_needs: Callable[[Any], tuple[str, ...]] = _no_more
+    look: Callable[[Clients, Snapshot, Any, threading.Event], Iterable[Fact]] | None = None
     can_lack: tuple[str, ...] = ()
     front: tuple[str, ...] = ("kube",)
     plan: Callable[[Snapshot, Any], Plan] | None = None
@@ -236,6 +247,10 @@ class Action:
     def needs_of(self, params: Any) -> tuple[str, ...]:
         """Every source these parameters need."""
         return self.needs + tuple(name for name in self.more_needs(params) if name not in self.needs)
+
+    def risk_of(self, plan: Plan) -> Risk:
+        """How this plan is confirmed."""
+        return plan.risk or self.risk
 
     def describe(self) -> dict[str, Any]:
         """The action as `--describe` prints it."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from actions.core import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Change, Clients, Plan, Result
 from actions.core.journal import Journal
-from cockpit.errors import CockpitError, NotFound
+from cockpit.errors import CockpitError, NotFound, TimedOut
+from cockpit.snapshot import Snapshot
 
 FIELD_MANAGER = "cockpit"
+GONE_SECONDS, GONE_POLL_SECONDS = 300.0, 0.5
+"""How long a change waits for objects to go beyond their grace, and how often it looks."""
 
 
 def apply(
@@ -70,8 +75,14 @@ def _perform(change: Change, clients: Clients, dry_run: bool) -> Mapping[str, An
         if not dry_run:
             clients.shell.run(change.argv)
         return {}
+    if change.via == "checkpoints":
+        if not dry_run:
+            from actions.core.looking import remove
+
+            remove(clients, Snapshot(), change.target.namespace, change.body or {})
+        return {}
     params: dict[str, str] = {"dryRun": "All"} if dry_run else {}
-    return {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete}[change.verb](change, clients.kube, params)
+    return {"create": _create, "apply": _apply, "patch": _patch, "delete": _delete, "wait": _wait}[change.verb](change, clients.kube, params)
 
 
 def _create(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
@@ -97,6 +108,19 @@ def _patch(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, An
 
 def _with_resource_version(body: Mapping[str, Any], resource_version: str) -> dict[str, Any]:
     return {**body, "metadata": {**body.get("metadata", {}), "resourceVersion": resource_version}}
+
+
+def _wait(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:
+    """Until no object of the target's kind carries those labels."""
+    if params:
+        return {}
+    deadline = time.monotonic() + GONE_SECONDS + (change.grace_seconds or 0)
+    while (found := kube.request("GET", change.target.path(with_name=False), params={"labelSelector": change.selector, "limit": "1"})).get("items"):
+        if time.monotonic() > deadline:
+            name = (found["items"][0].get("metadata") or {}).get("name")
+            raise TimedOut(f"{change.target.kind.lower()} {name} does not go", "kubectl describe says what holds it; what was to follow was not done")
+        threading.Event().wait(GONE_POLL_SECONDS)
+    return {}
 
 
 def _delete(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, Any]:

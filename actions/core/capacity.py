@@ -26,7 +26,10 @@ GPU_FAMILY = re.compile(r"[gp]\d")
 
 @dataclass(frozen=True)
 class Want:
-    """What is asked for: `pods` pods of `gpus` GPUs each, on nodes with these properties; `waits` when a queue will hold it until GPUs are free."""
+    """What is asked for: `pods` pods of `gpus` GPUs each, on nodes with these properties; `waits` when a queue will hold it until GPUs are free.
+
+    `avoid` names nodes it keeps away from.
+    """
 
     pods: int
     gpus: int
@@ -35,6 +38,7 @@ class Want:
     capacity_type: str = ""
     zone: str = ""
     waits: bool = False
+    avoid: frozenset[str] = frozenset()
 
     @property
     def total(self) -> int:
@@ -83,6 +87,8 @@ def _against(node: Node, want: Want) -> str:
     )
     if any(wish and wish != fact for wish, fact in asked):
         return "not as asked for"
+    if node.name in want.avoid:
+        return "avoided for its fault"
     if node.ready is False:
         return "not ready"
     return "cordoned" if node.cordoned else next((f"tainted {taint}" for taint in _closing(node.taints)), "")

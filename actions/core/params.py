@@ -14,7 +14,10 @@ from cockpit.errors import BadInput
 
 @dataclass(frozen=True)
 class Param:
-    """A parameter as the front ends see it; `kind` is str | int | float | bool | list, `picks` names the rows a form offers (nodes, jobs, ...)."""
+    """A parameter as the front ends see it; `kind` is str | int | float | bool | list, `picks` names the rows a form offers (nodes, jobs, ...).
+
+    `rest` takes the words after `--` of a command line, quoted as a shell would read them.
+    """
 
     name: str
     kind: str
@@ -24,6 +27,7 @@ class Param:
     choices: tuple[str, ...] = ()
     picks: str = ""
     minimum: float | None = None
+    rest: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The parameter as `--describe -o json` prints it."""
@@ -43,12 +47,13 @@ def param(
     help: str,
     default: Any = dataclasses.MISSING,
     *,
-    choices: Sequence[str] = (),
+    choices: Sequence[str | int] = (),
     picks: str = "",
     minimum: float | None = None,
+    rest: bool = False,
 ) -> Any:
     """A dataclass field that is also a parameter; without a default it is required."""
-    metadata = {"help": help, "choices": tuple(choices), "picks": picks, "minimum": minimum}
+    metadata = {"help": help, "choices": tuple(str(one) for one in choices), "picks": picks, "minimum": minimum, "rest": rest}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -88,7 +93,7 @@ def _to_param(field: dataclasses.Field[Any], hint: Any) -> Param:
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     meta = field.metadata
     default = None if required else field.default
-    return Param(field.name, _kind(hint), meta["help"], default, required, meta["choices"], meta["picks"], meta["minimum"])
+    return Param(field.name, _kind(hint), meta["help"], default, required, meta["choices"], meta["picks"], meta["minimum"], meta["rest"])
 
 
 def _kind(hint: Any) -> str:
@@ -138,7 +143,7 @@ def _to_number(one: Param, value: Any) -> float | int:
 
 def _check(one: Param, value: Any) -> None:
     flag = "--" + one.name.replace("_", "-")
-    if one.choices and value not in one.choices and value != one.default:
+    if one.choices and str(value) not in one.choices and value != one.default:
         raise BadInput(f"{flag} is {value!r}", nearest(str(value), one.choices))
     if one.minimum is not None and isinstance(value, (int, float)) and value < one.minimum:
         raise BadInput(f"{flag} is {value}", f"the least is {one.minimum:g}")

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from actions.core import APPLY_PATCH, Change, Target
+from actions.core.places import MOUNT, NOWHERE, Place
 from actions.core.render import manifest, training_files
+from actions.core.scripts import FOLDER, Script
+from actions.core.strategies import PROGRAMS
 from cockpit.model import Runtime, Served
 
 METRICS_PORT = 9500
 OVERRIDES = ("runtimePatches", "podTemplateOverrides", "podSpecOverrides")
 """Where a TrainJob takes pod settings, newest API first: v2.2 and later, v2.1, v2.0."""
+LEAVING_SECONDS = 15
+"""Of a pod's grace period, for the ranks to leave after they have saved."""
+FOR_GPUS = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,6 @@ class Spec:
     image: str
     nodes: int
     nproc: int
-    steps: int
     flags: tuple[str, ...]
     resources: Mapping[str, str]
     node_selector: Mapping[str, str]
@@ -34,6 +39,12 @@ class Spec:
     threads: int
     queue: str = ""
     max_restarts: int = 0
+    grace_seconds: int | None = None
+    place: Place = NOWHERE
+    script: Script | None = None
+    resume: str = "auto"
+    avoid: tuple[str, ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 def changes(spec: Spec, kind: str, served: Served, runtime: Runtime | None) -> tuple[Change, ...]:
@@ -60,6 +71,10 @@ def _creation(verb: str, target: Target, body: dict[str, Any], summary: str, con
 
 def _holes(spec: Spec) -> dict[str, Any]:
     files = training_files()
+    items = [{"key": name, "path": f"training/{name}"} for name in files]
+    if spec.script is not None:
+        files |= {spec.script.key: spec.script.text}
+        items.append({"key": spec.script.key, "path": f"script/{spec.script.name}"})
     identity = {"app.kubernetes.io/managed-by": "cockpit", "cockpit.dev/job": spec.name, "cockpit.dev/strategy": spec.strategy}
     queue = {"kueue.x-k8s.io/queue-name": spec.queue} if spec.queue else {}
     env = {
@@ -69,21 +84,26 @@ def _holes(spec: Spec) -> dict[str, Any]:
         "TRAINING_METRICS_PORT": str(METRICS_PORT),
         "OMP_NUM_THREADS": str(spec.threads),
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-    }
+    } | ({"CHECKPOINT_DIR": spec.place.directory, "CHECKPOINT_RESUME": spec.resume} if spec.place.where else {})
     return {
         "job": spec.name,
         "namespace": spec.namespace,
         "labels": identity | queue,
         "pod_labels": identity,
-        "annotations": {"cockpit.dev/steps": str(spec.steps)},
+        "annotations": dict(spec.annotations),
         "files": files,
-        "items": [{"key": name, "path": f"training/{name}"} for name in files],
+        "items": items,
         "image": spec.image,
         "command": ["torchrun"],
         "args": _words(spec),
         "env": [{"name": name, "value": value} for name, value in env.items()],
         "resources": dict(spec.resources),
         "node_selector": dict(spec.node_selector) or None,
+        "affinity": _affinity(spec.avoid),
+        "tolerations": None if spec.strategy == "amx" else FOR_GPUS,
+        "grace_period": None if spec.grace_seconds is None else spec.grace_seconds + LEAVING_SECONDS,
+        "store_mount": {"name": "checkpoints", "mountPath": MOUNT} if spec.place.claim else None,
+        "store_volume": {"name": "checkpoints", "persistentVolumeClaim": {"claimName": spec.place.claim}} if spec.place.claim else None,
         "shm": spec.shm,
         "nodes": spec.nodes,
         "nproc": spec.nproc,
@@ -97,7 +117,16 @@ def _holes(spec: Spec) -> dict[str, Any]:
 def _words(spec: Spec) -> list[str]:
     """torchrun's words: nodes, node rank and master come from the PET_* variables the operator sets, all else from here."""
     restarts = [f"--max-restarts={spec.max_restarts}"] if spec.max_restarts else []
-    return [f"--nproc-per-node={spec.nproc}", *restarts, "-m", f"training.{spec.strategy}", *spec.flags]
+    program = [f"{FOLDER}/{spec.script.name}", *spec.script.words] if spec.script else ["-m", PROGRAMS[spec.strategy], *spec.flags]
+    return [f"--nproc-per-node={spec.nproc}", *restarts, *program]
+
+
+def _affinity(avoid: tuple[str, ...]) -> dict[str, Any] | None:
+    """Any node but these."""
+    if not avoid:
+        return None
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": list(avoid)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
 def _pytorchjob(holes: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +141,6 @@ def _trainjob(holes: dict[str, Any], served: Served, runtime: Runtime | None) ->
     where = {
         "mounting": mounts["containers"],
         "volumes": mounts["volumes"],
-        "tolerations": mounts["tolerations"],
         "runtime": runtime.key.name if runtime else "torch-distributed",
         "runtime_kind": "TrainingRuntime" if runtime and runtime.key.namespace else "ClusterTrainingRuntime",
     }

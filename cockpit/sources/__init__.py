@@ -21,6 +21,7 @@ SOURCES = {
     "efa": "cockpit.sources.efa",
     "prices": "cockpit.sources.prices",
     "progress": "cockpit.sources.progress",
+    "volumeclaims": "cockpit.sources.volumeclaims",
     "api": "cockpit.sources.api",
 }
 

@@ -11,13 +11,14 @@ import msgspec
 from msgspec.structs import replace
 
 from cockpit.model import Condition, Job, JobKey
-from cockpit.sources.jobtemplates import RawPodTemplate, Shape, shape_in, shape_of
+from cockpit.sources.jobtemplates import RawPodTemplate, Shape, shape_in, shape_of, stored_in
 from cockpit.sources.listings import Listing
 from cockpit.sources.pods import RawResources
 from cockpit.sources.raw import Meta, RawCondition, conditions, count, intern, seconds
 from cockpit.sources.reflect import Reflector
 
 QUEUE_NAME, STRATEGY, STEPS = "kueue.x-k8s.io/queue-name", "cockpit.dev/strategy", "cockpit.dev/steps"
+STORE, RESTORED_FROM, LAUNCH = "cockpit.dev/checkpoints", "cockpit.dev/restored-from", "cockpit.dev/launch"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 TRAINER_JOBS = ("node", "launcher")
 
@@ -138,8 +139,7 @@ def to_trainjob(raw: RawTrainJob) -> Job:
     """A TrainJob -> Job, as far as the TrainJob itself says; what its runtime fills in is in the JobSet below it."""
     meta, spec, status = raw.metadata or Meta(), raw.spec or RawTrainSpec(), raw.status or RawTrainStatus()
     trainer = spec.trainer or RawTrainer()
-    words = [word for word in (*(trainer.command or ()), *(trainer.args or ())) if word]
-    shape = shape_in(words, trainer.num_proc_per_node, {}, trainer.resources_per_node)
+    shape = shape_in(words_of(trainer), trainer.num_proc_per_node, {}, trainer.resources_per_node)
     found = conditions(status.conditions)
     resumed = next((one.since for one in found if one.type == "Suspended" and one.status == "False"), None)
     return replace(
@@ -149,6 +149,11 @@ def to_trainjob(raw: RawTrainJob) -> Job:
         started=resumed,
         finished=_since(found, "Complete", "Failed"),
     )
+
+
+def words_of(trainer: RawTrainer) -> list[str]:
+    """The command line of a TrainJob's trainer."""
+    return [word for word in (*(trainer.command or ()), *(trainer.args or ())) if word]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,9 @@ def _job(meta: Meta, kind: str, shape: Shape, found: tuple[Condition, ...]) -> J
         created=seconds(meta.creation_timestamp),
         deleting=meta.deletion_timestamp is not None,
         managed=meta.label(MANAGED_BY) == "cockpit",
+        store=intern(meta.annotation(STORE) or shape.store),
+        restored_from=intern(meta.annotation(RESTORED_FROM)),
+        launched=meta.annotation(LAUNCH),
     )
 
 
@@ -202,12 +210,14 @@ class TrainJobs:
         self._lock = threading.Lock()
         self._jobs: dict[tuple[str, str], Job] = {}
         self._below: dict[tuple[str, str], Below] = {}
+        self._words: dict[tuple[str, str], list[str]] = {}
 
     def job(self, raw: RawTrainJob) -> Job:
         """The row of a TrainJob."""
         job = to_trainjob(raw)
         with self._lock:
             self._jobs[job.key.namespace, job.key.name] = job
+            self._words[job.key.namespace, job.key.name] = words_of((raw.spec or RawTrainSpec()).trainer or RawTrainer())
             return self._joined((job.key.namespace, job.key.name), job)
 
     def jobset(self, raw: RawJobSet) -> Job | None:
@@ -226,6 +236,7 @@ class TrainJobs:
         """Forget a TrainJob."""
         with self._lock:
             self._jobs.pop((namespace, name), None)
+            self._words.pop((namespace, name), None)
             self._below.pop((namespace, name), None)
 
     def _joined(self, place: tuple[str, str], job: Job) -> Job:
@@ -239,6 +250,7 @@ class TrainJobs:
             ranks_per_pod=job.ranks_per_pod if job.ranks_per_pod is not None else below.shape.ranks,
             gpus_per_pod=job.gpus_per_pod or below.shape.gpus,
             strategy=job.strategy or below.shape.strategy,
+            store=job.store or stored_in(self._words.get(place, ()), below.shape.mounts) or below.shape.store,
             started=job.started or below.started,
         )
 

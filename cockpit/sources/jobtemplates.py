@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -13,6 +13,7 @@ from cockpit.sources.pods import MAIN_CONTAINERS, RawResources
 from cockpit.sources.raw import count
 
 NPROC = re.compile(r"--nproc[-_]per[-_]node(?:=|\s+)(\d+)")
+DIRECTORY = re.compile(r"--checkpoint[-_]dir(?:=|\s+)(\S+)")
 STRATEGIES = (("deepspeed", "deepspeed"), ("training.zero", "deepspeed"), ("fsdp", "fsdp"), ("amx", "amx"), ("ddp", "ddp"))
 
 
@@ -21,31 +22,50 @@ class RawEnv(msgspec.Struct):
     value: str | None = None
 
 
-class RawTemplateContainer(msgspec.Struct):
+class RawMount(msgspec.Struct, rename="camel"):
+    name: str | None = None
+    mount_path: str | None = None
+    sub_path: str | None = None
+
+
+class RawClaim(msgspec.Struct, rename="camel"):
+    claim_name: str | None = None
+
+
+class RawVolume(msgspec.Struct, rename="camel"):
+    name: str | None = None
+    persistent_volume_claim: RawClaim | None = None
+
+
+class RawTemplateContainer(msgspec.Struct, rename="camel"):
     name: str | None = None
     command: list[str | None] | None = None
     args: list[str | None] | None = None
     env: list[RawEnv | None] | None = None
     resources: RawResources | None = None
+    volume_mounts: list[RawMount | None] | None = None
 
 
 class RawTemplateSpec(msgspec.Struct):
     containers: list[RawTemplateContainer | None] | None = None
+    volumes: list[RawVolume | None] | None = None
 
 
 class RawPodTemplate(msgspec.Struct):
-    """A pod template, its containers only."""
+    """A pod template, its containers and the claims they mount."""
 
     spec: RawTemplateSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Ranks and GPUs of one pod, and the strategy, as far as a template tells."""
+    """Ranks and GPUs of one pod, the strategy, and where checkpoints go, as far as a template tells; `mounts`: (path, claim/sub-path) of claims."""
 
     ranks: int | None = None
     gpus: int = 0
     strategy: str = ""
+    store: str = ""
+    mounts: tuple[tuple[str, str], ...] = ()
 
 
 def shape_of(template: RawPodTemplate | None, nproc: int | str | None) -> Shape:
@@ -56,7 +76,27 @@ def shape_of(template: RawPodTemplate | None, nproc: int | str | None) -> Shape:
         return shape_in((), nproc, {}, None)
     words = [word for word in (*(main.command or ()), *(main.args or ())) if word]
     environment = {one.name: one.value for one in main.env or () if one and one.name and one.value}
-    return shape_in(words, nproc, environment, main.resources)
+    mounts = _claims_in(template, main)
+    return replace(shape_in(words, nproc, environment, main.resources), store=stored_in(words, mounts), mounts=mounts)
+
+
+def _claims_in(template: RawPodTemplate | None, main: RawTemplateContainer) -> tuple[tuple[str, str], ...]:
+    volumes = [one for one in (template.spec.volumes if template and template.spec else None) or () if one]
+    claims = {one.name: one.persistent_volume_claim.claim_name for one in volumes if one.persistent_volume_claim}
+    mounts = [one for one in main.volume_mounts or () if one and one.mount_path and claims.get(one.name)]
+    return tuple((mount.mount_path or "", "/".join(filter(None, (claims[mount.name], (mount.sub_path or "").strip("/"))))) for mount in mounts)
+
+
+def stored_in(words: Sequence[str], mounts: Sequence[tuple[str, str]]) -> str:
+    """Where `--checkpoint-dir` of a command line leads: a bucket, or the claim mounted there; empty when it leads nowhere that outlives the pod."""
+    found = DIRECTORY.search(" ".join(words))
+    if found is None or found[1].startswith("s3://"):
+        return found[1].rstrip("/") if found else ""
+    for path, claim in sorted(mounts, key=lambda mount: len(mount[0]), reverse=True):
+        top = path.rstrip("/")
+        if found[1] == top or found[1].startswith(top + "/"):
+            return "pvc:" + "/".join(filter(None, (claim, found[1][len(top) :].strip("/"))))
+    return ""
 
 
 def shape_in(words: Sequence[str], nproc: int | str | None, environment: Mapping[str, str], resources: RawResources | None) -> Shape:

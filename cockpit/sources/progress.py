@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cockpit.errors import CockpitError, Invalid, NotFound
-from cockpit.model import Job, JobKey, Pod
-from cockpit.snapshot import Snapshot
+from cockpit.model import Checkpoint, CheckpointKey, Job, JobKey, Pod
+from cockpit.snapshot import Snapshot, store_of
 from cockpit.sources.steplines import Steps
 from cockpit.store import Delete, Failed, Store, Synced, Upsert
 
@@ -19,6 +19,8 @@ POLL_SECONDS = 2.0
 JOBS_READ = 32
 AT_A_TIME = 8
 FIRST_LINES, LATER_LINES = 2000, 500
+COMMIT_SECONDS = 60.0
+"""A manifest is stamped before its commit is told: so much earlier, at most, it is of the same checkpoint."""
 HEAD_BYTES, TAIL_BYTES = 64 << 10, 4 << 20
 CONTAINERS = {"PyTorchJob": "pytorch", "TrainJob": "node"}
 RANK_REPLICAS = ("", "master", "worker", "node", "launcher")
@@ -32,6 +34,7 @@ class Reading:
     steps: Steps = field(default_factory=Steps)
     asked_at: float = 0.0
     over: bool = False
+    told: dict[CheckpointKey, tuple[float | None, str, float | None]] = field(default_factory=dict)
 
 
 class Logs:
@@ -92,7 +95,18 @@ class Logs:
         row = reading.steps.progress(job.key)
         if row is not None and row != store.snapshot().progress.get(job.key):
             store.apply(Upsert(self.name, "progress", (row,)))
+        self._tell(store, job, reading)
         return None
+
+    def _tell(self, store: Store, job: Job, reading: Reading) -> None:
+        """The checkpoints that are new in the log since it was read last; one that was looked at meanwhile is not unsaid."""
+        found = reading.steps.checkpoints(store_of(job), job.key)
+        fresh = tuple(one for one in found if reading.told.get(one.key) != (one.at, one.state, one.loss))
+        reading.told = {one.key: (one.at, one.state, one.loss) for one in found}
+        known = store.snapshot().checkpoints
+        rows = tuple(one for one in fresh if not _later(known.get(one.key), one))
+        if rows:
+            store.apply(Upsert(self.name, "checkpoints", rows))
 
     def _learn(self, kube: Any, job: Job, pod: Pod, reading: Reading) -> None:
         path = f"/api/v1/namespaces/{pod.key.namespace}/pods/{pod.key.name}/log"
@@ -114,6 +128,14 @@ class Logs:
         gone = tuple(key for key in picture.progress if key not in picture.jobs) if picture.believed("jobs") else ()
         if gone:
             store.apply(Delete(self.name, "progress", gone))
+            said = tuple(one.key for one in picture.checkpoints.values() if one.job in gone and not one.verified)
+            if said:
+                store.apply(Delete(self.name, "checkpoints", said))
+
+
+def _later(known: Checkpoint | None, told: Checkpoint) -> bool:
+    """True when what is known was looked at, and is of the same commit or a later one."""
+    return known is not None and known.state not in ("said", "failed") and (known.at or 0.0) >= (told.at or 0.0) - COMMIT_SECONDS
 
 
 def first_rank(pods: Iterable[Pod]) -> Pod | None:

@@ -6,17 +6,19 @@ import json
 import math
 import re
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cockpit.model import JobKey, Progress
+from cockpit.model import Checkpoint, CheckpointKey, JobKey, Progress, StoreKey
 from cockpit.sources.raw import seconds
 
 LINE_CHARS = 1 << 14
 LOSSES_KEPT = 30
+STEPS_KEPT, CHECKPOINTS_KEPT = 512, 200
 NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf)"
 STEP = re.compile(r"\b(?:step|iter(?:ation)?)\b['\"]?\s*[:=]?\s*(\d{1,12})(?:\s*/\s*(\d{1,12}))?", re.IGNORECASE)
 LOSS = re.compile(rf"\b(?:train_)?loss\b['\"]?\s*[:=]\s*{NUMBER}", re.IGNORECASE)
+STRATEGIES = {"ddp": "ddp", "fsdp": "fsdp", "zero": "deepspeed", "amx": "amx"}
 BAR = re.compile(r"\b(\d{1,12})/(\d{1,12}) \[\d")
 
 
@@ -35,6 +37,8 @@ class Steps:
     rank: int | None = None
     reports: int = 0
     last_stamp: str = ""
+    told: dict[int, Checkpoint] = field(default_factory=dict)
+    loss_at: dict[int, float] = field(default_factory=dict)
 
     def feed(self, line: str) -> None:
         """Take one line that begins with the API's RFC 3339 time stamp; lines not newer than the last one taken are skipped."""
@@ -78,6 +82,8 @@ class Steps:
         self.steps = _whole(report.get("steps")) or self.steps
         if "event" in report:
             self.loss_first = _finite(report.get("loss_first")) or self.loss_first
+            if report["event"] == "checkpoint":
+                self._checkpoint(report, at)
             return
         step = _whole(report.get("step"))
         if step is None:
@@ -85,6 +91,34 @@ class Steps:
         self.tokens_per_second = _finite(report.get("tokens_per_second"))
         self.step_seconds = _finite(report.get("step_seconds"))
         self._take(step, _finite(report.get("loss")), at)
+
+    def checkpoints(self, store: StoreKey, job: JobKey) -> tuple[Checkpoint, ...]:
+        """What the lines told of checkpoints in that place, each with the loss of its step where it was seen go by."""
+        return tuple(
+            replace(one, key=CheckpointKey(store, one.key.entry), job=job, loss=self.loss_at.get(one.step, one.loss)) for one in self.told.values()
+        )
+
+    def _checkpoint(self, report: dict[str, Any], at: float | None) -> None:
+        """The line of one checkpoint: saved (said, until someone looks), or why it was not."""
+        step = _whole(report.get("step"))
+        if step is None:
+            return
+        saved, reason = report.get("state") == "whole", report.get("reason")
+        why = "" if saved else str(reason)[:LINE_CHARS] if isinstance(reason, str) else "the log does not say why"
+        self.told.pop(step, None)
+        self.told[step] = Checkpoint(
+            CheckpointKey(StoreKey("", ""), f"step_{step:08}"),
+            step,
+            "said" if saved else "failed",
+            why,
+            _finite(report.get("time")) or at,
+            _whole(report.get("size_bytes")),
+            _whole(report.get("world_size")),
+            STRATEGIES.get(str(report.get("strategy")), ""),
+            _finite(report.get("loss")),
+        )
+        while len(self.told) > CHECKPOINTS_KEPT:
+            del self.told[next(iter(self.told))]
 
     def _words(self, text: str, at: float | None) -> None:
         bar, step, loss = BAR.search(text), STEP.search(text), LOSS.search(text)
@@ -100,6 +134,10 @@ class Steps:
     def _take(self, step: int, loss: float | None, at: float | None) -> None:
         self.step, self.loss, self.at = step, loss, at if at is not None else self.at
         if loss is not None:
+            self.loss_at.pop(step, None)
+            self.loss_at[step] = loss
+            while len(self.loss_at) > STEPS_KEPT:
+                del self.loss_at[next(iter(self.loss_at))]
             self.losses.append(loss)
             if self.loss_first is None:
                 self.loss_first = loss

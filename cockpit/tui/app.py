@@ -33,7 +33,10 @@ from cockpit.tui.wayfinding import Wayfinding
 
 TICK_SECONDS = 0.05
 SECOND = 1.0
-WATCHED = ("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served", "gpus", "efa", "prices", "progress")
+WATCHED = (
+    *("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served"),
+    *("volumeclaims", "gpus", "efa", "prices", "progress"),
+)
 OpenSession = Callable[[Any, Callable[[], None]], Any]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cockpit.errors import CockpitError
-from cockpit.model import Job, JobKey, Node, NodeName, NodePool, Pod, PodKey, PoolName, Price, Served
+from cockpit.model import Job, JobKey, Node, NodeName, NodePool, Pod, PodKey, PoolName, Price, Served, VolumeClaim
 from cockpit.snapshot import Snapshot
 from cockpit.store import Failed, Store, Synced, Upsert
 
@@ -62,13 +62,32 @@ def price(dollars: float | None = 55.04, **more: Any) -> Price:
     return Price(TYPE, "", "on-demand", dollars, **more)
 
 
+def claim(name: str = "fsx-pvc", mode: str = "ReadWriteMany", namespace: str = "default", **more: Any) -> VolumeClaim:
+    """A bound claim that every node can mount."""
+    return VolumeClaim(PodKey(namespace, name), "7", **({"phase": "Bound", "access_modes": (mode,)} | more))
+
+
 def picture(absent: Mapping[str, CockpitError] | None = None, **rows: Any) -> Snapshot:
     """A snapshot in which every source is live and holds these rows; `absent` are the sources that failed, with why."""
     store = Store()
     kinds = {"runtimes": "served", "workloads": "queues"}
     for kind, found in rows.items():
         store.apply(Upsert(kinds.get(kind, kind), kind, tuple(found)))
-    for source in ("served", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "prices", "progress", "gpus", "efa"):
+    for source in (
+        "served",
+        "nodes",
+        "pods",
+        "jobs",
+        "nodepools",
+        "nodeclaims",
+        "queues",
+        "events",
+        "prices",
+        "progress",
+        "gpus",
+        "efa",
+        "volumeclaims",
+    ):
         store.apply(Synced(source))
     for source, error in (absent or {}).items():
         store.apply(Failed(source, error))

@@ -12,14 +12,14 @@ from actions.core.training_jobs import override_of
 from cockpit.errors import BadInput, NotServed, Refused
 from cockpit.model import JobKey, PodKey, Queue, QueueKey, Runtime
 from cockpit.snapshot import Snapshot
-from tests.actions.pictures import JOB, PYTORCHJOB, TYPE, job, node, picture, pod, pool, price, trainjob
+from tests.actions.pictures import JOB, PYTORCHJOB, TYPE, claim, job, node, picture, pod, pool, price, trainjob
 
 LAUNCH = load("launch")
 TORCH = Runtime(PodKey("", "torch-distributed"), "1", "torch")
 
 
 def cluster(**rows: Any) -> Snapshot:
-    return picture(**({"served": [PYTORCHJOB], "nodes": [node("n1"), node("n2")], "prices": [price()]} | rows))
+    return picture(**({"served": [PYTORCHJOB], "nodes": [node("n1"), node("n2")], "prices": [price()], "volumeclaims": [claim()]} | rows))
 
 
 def planned(shown: Snapshot, **given: Any) -> Plan:
@@ -45,6 +45,7 @@ def test_a_pytorchjob_has_one_master_and_workers_and_runs_the_delivered_training
     assert main["name"] == "pytorch"
     assert main["command"] + main["args"] == [
         *("torchrun", "--nproc-per-node=2", "-m", "training.ddp", "--model=tiny", "--steps=50", "--seed=0"),
+        *("--checkpoint-dir=/checkpoints/ddp-1", "--resume=auto", "--grace=60"),
     ]
     env = {one["name"]: one["value"] for one in main["env"]}
     assert env["PYTHONPATH"] == "/opt/cockpit"

@@ -9,7 +9,7 @@ import pytest
 from cockpit.errors import BadInput, Forbidden, Refused
 from cockpit.model import Health, State
 from cockpit.snapshot import Snapshot
-from tests.actions.pictures import PYTORCHJOB, picture, price
+from tests.actions.pictures import PYTORCHJOB, claim, picture, price
 from tests.actions.test_launch import body_of, cluster, container, planned
 
 FORBIDDEN = Forbidden("not for you", "ask for a role")
@@ -23,7 +23,11 @@ def hidden(shown: Snapshot, *forbidden: str, **scopes: str) -> Snapshot:
 
 
 def test_what_may_not_be_listed_is_planned_without_and_told() -> None:
-    plan = planned(hidden(picture(served=[PYTORCHJOB], prices=[price()]), "nodes", "nodepools", pods="default", jobs="default"), nodes=2, nproc=2)
+    plan = planned(
+        hidden(picture(served=[PYTORCHJOB], prices=[price()], volumeclaims=[claim()]), "nodes", "nodepools", pods="default", jobs="default"),
+        nodes=2,
+        nproc=2,
+    )
     limits = container(body_of(plan))["resources"]["limits"]
     assert limits["nvidia.com/gpu"] == "2", "whether there are GPUs is not known, which is not the same as none"
     assert plan.dollars_per_hour is None and plan.confirm == "ddp-1"

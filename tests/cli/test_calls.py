@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +14,9 @@ from actions.core import Clients
 from cockpit import calls, cli, session
 from cockpit.errors import ActionFailed, CockpitError, Conflict, Forbidden, NotServed, Unreachable
 from cockpit.model import Condition, Progress
+from cockpit.rows import Rows
 from cockpit.snapshot import Snapshot
+from cockpit.store import Upsert
 from tests.actions.pictures import JOB, PYTORCHJOB, FakeKube, job, node, picture, pod, price
 
 
@@ -36,6 +39,12 @@ class FakeSession:
 
     def snapshot(self) -> Snapshot:
         return self.pictures.pop(0) if len(self.pictures) > 1 else self.pictures[0]
+
+    def apply(self, fact: Any) -> None:
+        """A look's fact: stores are told to the pictures that follow."""
+        if isinstance(fact, Upsert) and fact.kind == "stores":
+            rows = Rows.of({row.key: row for row in fact.rows})
+            self.pictures = [dataclasses.replace(one, stores=rows) for one in self.pictures]
 
     def close(self) -> None:
         self.closed = True
@@ -264,3 +273,23 @@ def test_following_ends_with_the_job_and_a_silent_one_with_the_time_allowed(worl
         _, run = world(picture(jobs=[job()], pods=[pod("t5-worker-0")]), kube=kube)
         found = run("logs", "t5", "--follow", "--timeout", "2")
         assert (found[0], found[1]) == (code, "[0-1/t5-worker-0] hello\n")
+
+
+def test_a_view_looks_outside_first_and_its_notes_are_warnings(world: Any) -> None:
+    kube = FakeKube()
+    opened, run = world(picture(jobs=[job(store="pvc:fsx-pvc/t5")]), kube=kube)
+    opened.clients = Clients(kube=kube, readonly=True)
+    code, out, err = run("checkpoints", "-o", "json")
+    found = json.loads(out)
+    assert (code, found["ok"], found["result"], kube.calls) == (0, True, [], [])
+    assert "no pod is made to look" in found["warnings"][0] and "no pod is made to look" in err
+
+
+def test_a_plan_is_made_of_what_the_look_found(world: Any) -> None:
+    kept = json.dumps({"checkpoints": "pvc:fsx-pvc/t5", "kind": "PyTorchJob"})
+    opened, run = world(picture(served=[PYTORCHJOB], jobs=[job(store="pvc:fsx-pvc/t5", launched=kept)]), kube=FakeKube())
+    opened.clients = Clients(kube=opened.kube, readonly=True)
+    code, out, _ = run("restore", "t5", "-o", "json")
+    found = json.loads(out)
+    assert (code, found["error"]["code"]) == (4, "refused")
+    assert "could not be looked at: --readonly" in found["error"]["message"]

@@ -137,3 +137,42 @@ def test_a_trainjob_that_is_gone_is_forgotten() -> None:
     joined.job(trainjob({}))
     joined.gone("ml", "llama")
     assert joined.jobset(jobset(1)) is None
+
+
+def with_claim(command: list[str], path: str = "/mnt/fsx", sub_path: str = "") -> dict[str, Any]:
+    found = template(command)
+    found["spec"]["volumes"] = [{"name": "data", "persistentVolumeClaim": {"claimName": "fsx-pvc"}}, {"name": "shm", "emptyDir": {}}]
+    found["spec"]["containers"][1]["volumeMounts"] = [
+        {"name": "shm", "mountPath": "/dev/shm"},
+        {"name": "data", "mountPath": path, "subPath": sub_path},
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("words", "sub_path", "store"),
+    [
+        (["--checkpoint-dir", "/mnt/fsx/run7/"], "", "pvc:fsx-pvc/run7"),
+        (["--checkpoint_dir=/mnt/fsx"], "", "pvc:fsx-pvc"),
+        (["--checkpoint-dir=/mnt/fsx/run7"], "team/", "pvc:fsx-pvc/team/run7"),
+        (["--checkpoint-dir=/mnt/fsx2/run7"], "", ""),
+        (["--checkpoint-dir=s3://bucket/run7/"], "", "s3://bucket/run7"),
+        (["--steps=5"], "", ""),
+    ],
+)
+def test_where_a_foreign_job_keeps_its_checkpoints(words: list[str], sub_path: str, store: str) -> None:
+    master = {"replicas": 1, "template": with_claim(["torchrun", "-m", "training.ddp", *words], sub_path=sub_path)}
+    assert pytorchjob({"pytorchReplicaSpecs": {"Master": master}}).store == store
+    trains = jobs.TrainJobs()
+    trains.job(read(jobs.RawTrainJob, {"metadata": meta("t5"), "spec": {"trainer": {"args": words}}}))
+    node = {"name": "node", "template": {"spec": {"template": with_claim(["torchrun"], sub_path=sub_path)}}}
+    owner = {"kind": "TrainJob", "name": "t5", "controller": True}
+    below = {"metadata": meta("t5", ownerReferences=[owner]), "spec": {"replicatedJobs": [node]}}
+    found = trains.jobset(read(jobs.RawJobSet, below))
+    assert found is not None
+    assert found.store == store
+
+
+def test_what_launch_wrote_on_a_job() -> None:
+    found = pytorchjob({}, annotations={"cockpit.dev/checkpoints": "pvc:c/p", "cockpit.dev/restored-from": "t5", "cockpit.dev/launch": "{}"})
+    assert (found.store, found.restored_from, found.launched) == ("pvc:c/p", "t5", "{}")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cockpit.clients.kube import Kube
-from cockpit.model import Condition, Job, JobKey, NodeName, Pod, PodKey, Progress, State
+from cockpit.model import Checkpoint, CheckpointKey, Condition, Job, JobKey, NodeName, Pod, PodKey, Progress, State, StoreKey
 from cockpit.sources.progress import Logs
 from cockpit.sources.steplines import LOSSES_KEPT, Steps
 from cockpit.store import Delete, Store, Synced, Upsert
@@ -238,3 +238,54 @@ def test_a_job_that_is_gone_takes_its_progress_along(cluster: Cluster) -> None:
     assert cluster.read() is not None
     cluster.store.apply(Delete("jobs", "jobs", (JOB,)))
     assert cluster.read() is None
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------------------------------------------
+
+
+def saved(step: int, state: str = "whole", **more: Any) -> str:
+    return json.dumps({"event": "checkpoint", "rank": 0, "world_size": 2, "strategy": "zero", "step": step, "state": state, **more})
+
+
+def test_checkpoints_are_told_by_the_log_with_the_loss_of_their_step(cluster: Cluster) -> None:
+    cluster.log = [
+        *(stamp(second, ours(second, 9.0 - second)) for second in (1, 2, 3)),
+        stamp(4, saved(2, size_bytes=77, time=1767225602.0)),
+        stamp(5, saved(3, "failed", reason="disk full\x1b[2J")),
+    ]
+    cluster.run((pod("master", 0),), store="pvc:fsx-pvc/t5")
+    cluster.read()
+    picture = cluster.store.snapshot()
+    failed, told = picture.checkpoints_of(picture.jobs[JOB])
+    assert told.key == CheckpointKey(StoreKey("ml", "pvc:fsx-pvc/t5"), "step_00000002")
+    assert (told.state, told.loss, told.size_bytes, told.world_size, told.strategy, told.job) == ("said", 7.0, 77, 2, "deepspeed", JOB)
+    assert (told.at, told.verified) == (1767225602.0, "")
+    assert (failed.state, failed.why) == ("failed", "disk full\x1b[2J")
+
+
+def test_a_checkpoint_that_was_looked_at_is_not_unsaid_by_the_log(cluster: Cluster) -> None:
+    cluster.log = [stamp(1, ours(1, 9.0)), stamp(2, saved(1, time=1000.0))]
+    cluster.run((pod("master", 0),), store="s3://bucket/t5")
+    key = CheckpointKey(StoreKey("", "s3://bucket/t5"), "step_00000001")
+    cluster.store.apply(Upsert("look", "checkpoints", (Checkpoint(key, 1, "torn", "a.pt is missing", at=1000.0, verified="sizes"),)))
+    cluster.read()
+    assert cluster.store.snapshot().checkpoints[key].state == "torn"
+    cluster.log += [stamp(3, saved(1, time=2000.0))]
+    cluster.read()
+    assert cluster.store.snapshot().checkpoints[key].state == "said", "the step was saved anew since it was looked at"
+
+
+def test_checkpoints_of_a_job_without_a_known_place_go_with_it(cluster: Cluster) -> None:
+    cluster.log = [stamp(1, ours(1, 9.0)), stamp(2, saved(1))]
+    cluster.run((pod("master", 0),))
+    cluster.read()
+    picture = cluster.store.snapshot()
+    assert [one.store for one in picture.checkpoints_of(picture.jobs[JOB])] == ["log:PyTorchJob/t5"]
+    cluster.store.apply(Delete("jobs", "jobs", (JOB,)))
+    cluster.read()
+    assert not len(cluster.store.snapshot().checkpoints)
+
+
+@pytest.mark.parametrize("step", [-1, True, "4", None, 1 << 60])
+def test_a_hostile_checkpoint_line_tells_nothing(step: Any) -> None:
+    assert fed(stamp(1, saved(step))).checkpoints(StoreKey("", ""), JOB) == ()

@@ -8,7 +8,7 @@ import pytest
 
 from cockpit.instance_types import instance_type, instance_types
 from cockpit.model import Condition, PodKey, QueueKey
-from cockpit.sources import events, nodeclaims, nodepools, nodes, queues, raw, served
+from cockpit.sources import events, nodeclaims, nodepools, nodes, queues, raw, served, volumeclaims
 from tests.sources.objects import meta, read
 
 
@@ -275,3 +275,15 @@ def test_the_table_of_instance_types() -> None:
     assert instance_type("t2.nano") is None
     assert len(instance_types()) == 31
     assert all(one.memory_bytes > 0 and one.vcpu > 0 for one in instance_types().values())
+
+
+def test_volume_claims() -> None:
+    raw = {
+        "metadata": {"name": "fsx-pvc", "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteMany", None], "storageClassName": "fsx"},
+        "status": {"phase": "Bound", "capacity": {"storage": "1200Gi"}},
+    }
+    found = volumeclaims.to_volumeclaim(read(volumeclaims.RawVolumeClaim, raw))
+    assert (found.key, found.access_modes, found.phase, found.capacity_bytes) == (("default", "fsx-pvc"), ("ReadWriteMany",), "Bound", 1200 << 30)
+    bare = volumeclaims.to_volumeclaim(read(volumeclaims.RawVolumeClaim, {}))
+    assert (bare.access_modes, bare.capacity_bytes) == ((), None)
