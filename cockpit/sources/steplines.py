@@ -6,8 +6,10 @@ import json
 import math
 import re
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from cockpit.model import Checkpoint, CheckpointKey, JobKey, Progress, StoreKey
 from cockpit.sources.raw import seconds
