@@ -5,25 +5,23 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
-from cockpit import output
-from cockpit.errors import ActionFailed, CockpitError, Disabled, NotServed, Refused, TimedOut
+from cockpit.errors import ActionFailed, BadInput, CockpitError, Disabled, NotServed, Refused, TimedOut
 from cockpit.flags import Asked
-from cockpit.inert import inert
 from cockpit.narration import ask, say
 from cockpit.snapshot import Snapshot
+from cockpit.telling import in_time, judge, pour, tabulate, warn
 
 if TYPE_CHECKING:
     from cockpit.session import Session
 
 WAIT_SECONDS = 600.0
 LOOK_SECONDS = 1.0
-LINE_CHARS = 1 << 20
 SECOND = ("gpus", "efa", "prices", "progress")
 """Sources that look for nodes, pods and jobs in the store."""
 
@@ -66,7 +64,7 @@ class World:
 @contextmanager
 def outside(asked: Asked, action: Action) -> Iterator[World]:
     """Connect what the action asks for, and close it."""
-    if "kube" not in action.front:
+    if not {"kube", "kube-if-any"} & set(action.front):
         from cockpit.clients.shell import Shell
 
         yield World(Clients(shell=Shell()))
@@ -82,7 +80,15 @@ def outside(asked: Asked, action: Action) -> Iterator[World]:
         readonly=asked.readonly,
         sim=asked.sim,
     )
-    session = open_session(options, on_change=wake.set)
+    try:
+        session = open_session(options, on_change=wake.set)
+    except CockpitError as error:
+        if "kube-if-any" not in action.front:
+            raise
+        from cockpit.clients.shell import Shell
+
+        yield World(Clients(shell=Shell(), unconnected=error))
+        return
     try:
         yield World(session.clients, session, wake)
     finally:
@@ -109,7 +115,9 @@ class Call:
 
 def run(call: Call) -> None:
     """Run it; the answer is in `call.result`, a failure is raised."""
-    if call.action.plan is not None:
+    if call.action.plan is not None and call.action.records is not None:
+        _errand(call)
+    elif call.action.plan is not None:
         _change(call)
     elif call.action.streams:
         _stream(call)
@@ -120,15 +128,10 @@ def run(call: Call) -> None:
 def _view(call: Call) -> None:
     """A view's records as the result; what the cluster does not serve is said, and is not an empty table that looks true."""
     _read(call)
-    picture = _looked(call, call.world.snapshot())
-    assert call.action.records is not None
-    found = list(call.action.records(call.world.clients, picture, call.params, threading.Event()))
-    for record in found:
-        if "note" in record:
-            _warn(call, record["note"])
-    call.result.result = [record for record in found if "note" not in record]
+    tabulate(call, _looked(call, call.world.snapshot()))
     if call.world.simulated:
         say(f"cluster {call.world.name}: SIMULATED")
+    judge(call)
 
 
 def _read(call: Call) -> None:
@@ -140,66 +143,19 @@ def _read(call: Call) -> None:
         limits = picture.limits(source)
         if picture.absent(source) or picture.forbidden(source):
             error = picture.health[source].error
-            _warn(call, f"{source}: {error.message if error else 'not served by this cluster'}")
+            warn(call, f"{source}: {error.message if error else 'not served by this cluster'}")
         elif limits:
-            _warn(call, f"{source}: {limits}")
-
-
-def _warn(call: Call, text: str) -> None:
-    call.result.warnings.append(text)
-    say(f"warning: {text}")
+            warn(call, f"{source}: {limits}")
 
 
 def _stream(call: Call) -> None:
     """Records as they come: lines for a person, JSON lines, or all of them in one object."""
     _read(call)
-    stop, late = threading.Event(), threading.Event()
-    timer = _timer(call.left(), late, stop)
-    kept: list[Mapping[str, Any]] | None = [] if call.asked.output in ("json", "yaml") else None
-    call.streamed = kept is None
-    assert call.action.records is not None
-    try:
-        for record in call.action.records(call.world.clients, call.world.snapshot(), call.params, stop):
-            if "note" in record:
-                _warn(call, record["note"])
-            elif kept is not None:
-                kept.append(record)
-            else:
-                _show(call, record)
-    finally:
-        call.result.result = kept
-        if timer is not None:
-            timer.cancel()
-    if late.is_set():
-        raise TimedOut(f"{call.action.name} went on after {call.asked.timeout_seconds:g} s", "raise --timeout, or leave it out")
+    pour(call, call.world.snapshot())
 
 
-def _timer(seconds: float | None, late: threading.Event, stop: threading.Event) -> threading.Timer | None:
-    """Sets `late` and then `stop` when the time allowed is over; None when nothing limits it."""
-    if seconds is None:
-        return None
-
-    def ring() -> None:
-        late.set()
-        stop.set()
-
-    timer = threading.Timer(max(0.0, seconds), ring)
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
-def _show(call: Call, record: Mapping[str, Any]) -> None:
-    if call.asked.output == "jsonl" or call.action.line is None:
-        line = output.to_json(record)
-    else:
-        line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _change(call: Call) -> None:
-    """Plan, confirm, apply, wait."""
+def _planned(call: Call) -> tuple[Snapshot, Plan]:
+    """What is seen, and the plan made of it, shown."""
     call.world.fill(call.action.needs_of(call.params), call.action.can_lack)
     picture = call.world.snapshot()
     reason = call.action.disabled(picture, call.params)
@@ -209,6 +165,41 @@ def _change(call: Call) -> None:
     assert call.action.plan is not None
     plan = call.action.plan(picture, call.params).on(call.world.simulated)
     _preview(call, plan)
+    return picture, plan
+
+
+def _errand(call: Call) -> None:
+    """Plan, confirm, apply, read the records or hand the terminal over, and take the changes back."""
+    picture, plan = _planned(call)
+    if plan.attaches and not (sys.stdin.isatty() and sys.stdout.isatty()) and not call.asked.dry_run:
+        raise BadInput(f"{call.action.name} takes over the terminal, and this is none", "run it in a terminal, or give it a --command")
+    _confirm(call, plan)
+    if call.asked.dry_run:
+        _apply(call, plan)
+        return
+    from actions.core.passing import lasting
+
+    with lasting(plan, call.world.clients, action=call.action.name, params=call.params) as made:
+        call.result.changes, call.result.journal_id = made.changes, made.journal_id
+        if plan.attaches:
+            _attach(call, picture)
+        elif call.action.streams:
+            pour(call, picture)
+        else:
+            tabulate(call, picture)
+    judge(call)
+
+
+def _attach(call: Call, picture: Snapshot) -> None:
+    assert call.action.attach is not None
+    with in_time(call) as stop:
+        argv = call.action.attach(call.world.clients, picture, call.params, stop)
+    call.result.result = {"exit_code": call.world.clients.shell.attach(argv)}
+
+
+def _change(call: Call) -> None:
+    """Plan, confirm, apply, wait."""
+    _, plan = _planned(call)
     if plan.already:
         call.result.result = {"already": plan.already}
     else:
@@ -222,16 +213,9 @@ def _looked(call: Call, picture: Snapshot) -> Snapshot:
     """The picture with what the action reads from outside by itself; running out of time ends that reading."""
     if call.action.look is None or call.world.session is None:
         return picture
-    late, stop = threading.Event(), threading.Event()
-    timer = _timer(call.left(), late, stop)
-    try:
+    with in_time(call) as stop:
         for fact in call.action.look(call.world.clients, picture, call.params, stop):
             call.world.session.store.apply(fact)
-    finally:
-        if timer is not None:
-            timer.cancel()
-    if late.is_set():
-        raise TimedOut(f"{call.action.name} was still reading after {call.asked.timeout_seconds:g} s", "raise --timeout, or leave it out")
     return call.world.snapshot()
 
 
@@ -240,7 +224,7 @@ def _preview(call: Call, plan: Plan) -> None:
     for line in (*plan.notes, *told):
         say(line)
     for text in plan.warnings:
-        _warn(call, text)
+        warn(call, text)
 
 
 def needs_yes(action: Action, plan: Plan) -> bool:
@@ -306,7 +290,7 @@ def _last_look(call: Call, action: Action, params: Any, outcome: Outcome) -> Out
     try:
         call.world.fill(action.follow_needs, action.can_lack)
     except CockpitError as error:
-        _warn(call, f"the result may lack the last steps: {error.message}")
+        warn(call, f"the result may lack the last steps: {error.message}")
         return outcome
     again = action.follow(call.world.snapshot(), params)
     return again if again.done else outcome

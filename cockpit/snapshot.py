@@ -29,6 +29,7 @@ from cockpit.model import (
     Pod,
     PodKey,
     Price,
+    PriorityClass,
     Progress,
     Queue,
     QueueKey,
@@ -76,6 +77,7 @@ class Snapshot:
     stores: Rows[StoreKey, CheckpointStore] = field(default_factory=_empty)
     volumeclaims: Rows[PodKey, VolumeClaim] = field(default_factory=_empty)
     launches: Rows[JobKey, Launch] = field(default_factory=_empty)
+    priorities: Rows[tuple[bool, str], PriorityClass] = field(default_factory=_empty)
     pods_by_node: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     pods_by_job: Rows[JobKey, tuple[PodKey, ...]] = field(default_factory=_empty)
     nodes_by_pool: Rows[str, tuple[NodeName, ...]] = field(default_factory=_empty)

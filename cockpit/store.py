@@ -38,6 +38,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "stores": lambda row: row.key,
     "volumeclaims": lambda row: row.key,
     "launches": lambda row: row.key,
+    "priorities": lambda row: row.key,
 }
 
 INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {

@@ -12,12 +12,12 @@ import importlib
 import json
 import pkgutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from actions.core.params import Param, nearest, param, params_of, parse
-from cockpit.errors import BadInput
+from cockpit.errors import BadInput, CockpitError
 from cockpit.model import Finding
 from cockpit.snapshot import Snapshot
 from cockpit.store import Fact
@@ -124,7 +124,7 @@ class Plan:
 
     `simulated` says that what it spends is invented: a SPEND that needs no confirming. `already` says that there is nothing to do. `params` are the
     parameters with every default settled, which is what a wait follows. `risk` is set where this plan is confirmed otherwise than its
-    action.
+    action. `attaches` says that a program takes the terminal over once the changes are made.
     """
 
     changes: tuple[Change, ...] = ()
@@ -136,6 +136,7 @@ class Plan:
     already: str = ""
     params: Any = None
     risk: Risk | None = None
+    attaches: bool = False
 
     def on(self, simulated: bool | None) -> Plan:
         """The plan on a cluster that says of itself that it is SIMULATED: what it spends is invented there."""
@@ -192,13 +193,15 @@ class Column:
 class Clients:
     """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for.
 
-    `buckets` is a cockpit.clients.object_store.ObjectStore. `readonly` says that nothing may be created, not even for a moment.
+    `buckets` is a cockpit.clients.object_store.ObjectStore. `readonly` says that nothing may be created, not even for a moment. `unconnected` is
+    why there is no `kube` for an action that does without.
     """
 
     kube: Any = None
     shell: Any = None
     buckets: Any = None
     readonly: bool = False
+    unconnected: CockpitError | None = None
 
 
 def _never(snapshot: Snapshot, params: Any) -> str | None:
@@ -211,7 +214,10 @@ def _no_more(params: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Action:
-    """A verb. Exactly one of `plan` (changes) and `records` (a view or a stream) is set.
+    """A verb: `plan` (changes), or `records` (a view or a stream).
+
+    With both, the plan's changes last only as long as its records are read: they are taken back in every ending. `attach` gives the command that
+    takes the terminal over instead, where the plan says so. `verdict` says why the answer that the records give is bad, empty when it is not.
 
     `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
     action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row
@@ -242,6 +248,8 @@ class Action:
     follow_needs: tuple[str, ...] = ()
     explain: Callable[[Clients, Snapshot, Any], str] | None = None
     line: Callable[[Mapping[str, Any], Any], str] | None = None
+    attach: Callable[[Clients, Snapshot, Any, threading.Event], tuple[str, ...]] | None = None
+    verdict: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
     doc: str = ""
 
     def needs_of(self, params: Any) -> tuple[str, ...]:

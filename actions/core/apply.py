@@ -37,8 +37,8 @@ def apply(
     result.journal_id = entry_id
     try:
         for index, change in enumerate(plan.changes):
-            answer = _perform(change, clients, dry_run)
-            result.changes.append(_done(change, answer))
+            answer = perform(change, clients, dry_run)
+            result.changes.append(described(change, answer))
             if book and entry_id:
                 book.mark(entry_id, index)
             on_done(change)
@@ -61,7 +61,7 @@ class ApplyFailed(CockpitError):
         self.result = result
 
 
-def _done(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
+def described(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
     """The change as it was made: an object the server named has that name."""
     shown = change.to_dict()
     if change.verb == "create" and not change.target.name:
@@ -69,7 +69,7 @@ def _done(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _perform(change: Change, clients: Clients, dry_run: bool) -> Mapping[str, Any]:
+def perform(change: Change, clients: Clients, dry_run: bool) -> Mapping[str, Any]:
     """Make one change; what the server answers."""
     if change.via == "shell":
         if not dry_run:
@@ -138,4 +138,4 @@ def _delete(change: Change, kube: Any, params: dict[str, str]) -> Mapping[str, A
     return {}
 
 
-__all__ = ["JSON_PATCH", "ApplyFailed", "apply"]
+__all__ = ["JSON_PATCH", "ApplyFailed", "apply", "described", "perform"]

@@ -62,6 +62,19 @@ class Shell:
             raise _failed(program, problem.exit_code, err or out) from None
         return "".join(out)
 
+    def attach(self, argv: Sequence[str]) -> int:
+        """Hand our terminal to a program until it ends; its exit code. NotFound when there is no such program."""
+        import sh
+
+        program, *arguments = argv
+        try:
+            sh.Command(program)(*arguments, _fg=True, _env={**os.environ, **self._environment})
+        except sh.CommandNotFound:
+            raise NotFound(f"{program} is not installed", f"install {program} or put it on PATH") from None
+        except sh.ErrorReturnCode as problem:
+            return int(problem.exit_code)
+        return 0
+
 
 def _teller(into: list[str], on_line: Callable[[str], None] | None) -> Callable[[str], None]:
     def tell(line: str) -> None:

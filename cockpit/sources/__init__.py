@@ -22,6 +22,7 @@ SOURCES = {
     "prices": "cockpit.sources.prices",
     "progress": "cockpit.sources.progress",
     "volumeclaims": "cockpit.sources.volumeclaims",
+    "priorities": "cockpit.sources.priorities",
     "api": "cockpit.sources.api",
 }
 
