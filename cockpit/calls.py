@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
-from cockpit.errors import ActionFailed, BadInput, CockpitError, Disabled, NotServed, Refused, TimedOut
+from cockpit.errors import ActionFailed, BadInput, CockpitError, Disabled, Interrupted, NotServed, Refused, TimedOut
 from cockpit.flags import Asked
 from cockpit.narration import ask, say
 from cockpit.snapshot import Snapshot
@@ -179,14 +179,13 @@ def _errand(call: Call) -> None:
         return
     from actions.core.passing import lasting
 
-    with lasting(plan, call.world.clients, action=call.action.name, params=call.params) as made:
-        call.result.changes, call.result.journal_id = made.changes, made.journal_id
-        if plan.attaches:
-            _attach(call, picture)
-        elif call.action.streams:
-            pour(call, picture)
-        else:
-            tabulate(call, picture)
+    try:
+        with lasting(plan, call.world.clients, action=call.action.name, params=call.params) as made:
+            call.result.changes, call.result.journal_id = made.changes, made.journal_id
+            read = _attach if plan.attaches else pour if call.action.streams else tabulate
+            read(call, picture)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", "what was made for it is removed") from None
     judge(call)
 
 
