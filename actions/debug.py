@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,6 +39,7 @@ class Params:
     privileged: bool = param("all rights on the node: its processes, its devices, its files below /host", False)
     hours: float = param("the longest a shell may stay", 4.0, minimum=0)
     image: str = param("an image with sh", IMAGE)
+    name: str = param("name of what is made; by default one that is free", "")
     namespace: str = param("namespace of the pod", "default", picks="namespaces")
 
 
@@ -61,12 +63,12 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
     wrong = next((one for one in params.packages if not PACKAGE.fullmatch(one)), None)
     if wrong is not None:
         raise BadInput(f"--packages {wrong!r}", "names of rpm packages")
-    name = free_name(snapshot, params.namespace, "debug", params.node)
+    name = params.name or free_name(snapshot, params.namespace, "debug", params.node)
     what = f"run {params.command!r}" if params.command else "open a shell"
     rights = "with all rights on the node" if params.privileged else "with the node's network"
     change = creation(_pod(params, name), f"pod {name} on {node.name}, {rights}, to {what}; removed on exit")
     warnings = () if node.ready is not False else (f"{node.name} is not ready: its kubelet may start nothing",)
-    return Plan((change,), warnings=warnings, attaches=not params.command)
+    return Plan((change,), warnings=warnings, params=dataclasses.replace(params, name=name), attaches=not params.command)
 
 
 def _pod(params: Params, name: str) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def _pod(params: Params, name: str) -> dict[str, Any]:
 
 def records(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[dict[str, Any]]:
     """One record a line the command prints; ActionFailed with its exit code when that is not 0."""
-    path = pod_path(params.namespace, free_name(snapshot, params.namespace, "debug", params.node))
+    path = pod_path(params.namespace, params.name)
     until(clients.kube, path, ("Running",), stop, "the debug pod", HINT)
     for text in said(clients.kube, path, stop):
         yield {"node": params.node, "line": text}
@@ -103,11 +105,10 @@ def records(clients: Clients, snapshot: Snapshot, params: Params, stop: threadin
 
 def attach(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> tuple[str, ...]:
     """The kubectl command that opens the shell, once the pod runs."""
-    name = free_name(snapshot, params.namespace, "debug", params.node)
-    pod = until(clients.kube, pod_path(params.namespace, name), ("Running",), stop, "the debug pod", HINT)
+    pod = until(clients.kube, pod_path(params.namespace, params.name), ("Running",), stop, "the debug pod", HINT)
     if pod["status"]["phase"] != "Running":
         raise ActionFailed(f"the debug pod ended with exit code {exit_code(pod)}", HINT)
-    words = ("exec", "-i", "-t", "-n", params.namespace, name, "-c", "debug", "--", "sh", "-c", SHELL)
+    words = ("exec", "-i", "-t", "-n", params.namespace, params.name, "-c", "debug", "--", "sh", "-c", SHELL)
     return ("kubectl", *clients.kube.kubectl_flags, *words)
 
 

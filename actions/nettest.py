@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -46,6 +47,7 @@ class Params:
     host_network: bool = param("over the nodes' own network instead of the pods'", False)
     port: int = param("TCP port of the server", 5201, minimum=1)
     image: str = param("an image with iperf3, or at least python3, and sh", IMAGE)
+    name: str = param("name of what is made; by default one that is free", "")
     namespace: str = param("namespace of the pods", "default", picks="namespaces")
 
 
@@ -54,7 +56,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
     nodes = nodes_named(snapshot, params.node)
     if len(nodes) != 2:
         raise BadInput(f"--node names {len(nodes)} nodes", "two different ones: --node a,b")
-    name = _name(snapshot, params)
+    name = params.name or free_name(snapshot, params.namespace, "nettest", *params.node)
     first, second = (node.name for node in nodes)
     service = manifest("nettest-service", {"name": name, "namespace": params.namespace, "port": params.port})
     changes: tuple[Change, ...] = (
@@ -64,11 +66,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
     )
     busy = [f"{node.name} runs {', '.join(key.name for key in keys)}: the test takes bandwidth from it" for node in nodes
             if (keys := snapshot.jobs_on(node.name))]  # fmt: skip
-    return Plan(changes, warnings=tuple(busy))
-
-
-def _name(snapshot: Snapshot, params: Params) -> str:
-    return free_name(snapshot, params.namespace, "nettest", *params.node)
+    return Plan(changes, warnings=tuple(busy), params=dataclasses.replace(params, name=name))
 
 
 def _pod(params: Params, name: str, role: str, node: str, script: str) -> dict[str, Any]:
@@ -92,7 +90,7 @@ def _pod(params: Params, name: str, role: str, node: str, script: str) -> dict[s
 
 def records(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[dict[str, Any]]:
     """One record a direction, once the client is through; ActionFailed with the last word of the pod that failed."""
-    kube, name = clients.kube, _name(snapshot, params)
+    kube, name = clients.kube, params.name
     server, client = (pod_path(params.namespace, f"{name}-{role}") for role in ("server", "client"))
     hint = "--image names one with iperf3 or python3"
     until(kube, server, ("Running",), stop, "the server's pod", hint)

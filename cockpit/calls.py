@@ -171,6 +171,7 @@ def _planned(call: Call) -> tuple[Snapshot, Plan]:
 def _errand(call: Call) -> None:
     """Plan, confirm, apply, read the records or hand the terminal over, and take the changes back."""
     picture, plan = _planned(call)
+    call.params = plan.params or call.params
     if plan.attaches and not (sys.stdin.isatty() and sys.stdout.isatty()) and not call.asked.dry_run:
         raise BadInput(f"{call.action.name} takes over the terminal, and this is none", "run it in a terminal, or give it a --command")
     _confirm(call, plan)

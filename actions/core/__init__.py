@@ -216,8 +216,9 @@ def _no_more(params: Any) -> tuple[str, ...]:
 class Action:
     """A verb: `plan` (changes), or `records` (a view or a stream).
 
-    With both, the plan's changes last only as long as its records are read: they are taken back in every ending. `attach` gives the command that
-    takes the terminal over instead, where the plan says so. `verdict` says why the answer that the records give is bad, empty when it is not.
+    With both, the plan's changes last only as long as its records are read, with the plan's own `params`: they are taken back in every ending.
+    `attach` gives the command that takes the terminal over instead, where the plan says so. `verdict` says why the answer that the records give is
+    bad, empty when it is not.
 
     `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
     action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row

@@ -16,7 +16,7 @@ from cockpit.tui.views import Scene
 SEPARATOR: Part = (" · ", Tone.MUTED)
 WEIGHTY = frozenset({"api", "nodes", "pods", "jobs"})
 """Named first when several are not well."""
-QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "events", "volumeclaims"})
+QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "events", "volumeclaims", "priorities"})
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,23 @@ def facts() -> list[Any]:
         Upsert("events", "events", seen),
         *(
             Synced(name)
-            for name in ("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "gpus", "efa", "progress", "prices", "events", "queues", "served")
+            for name in (
+                "api",
+                "nodes",
+                "pods",
+                "jobs",
+                "nodepools",
+                "nodeclaims",
+                "gpus",
+                "efa",
+                "progress",
+                "prices",
+                "events",
+                "queues",
+                "served",
+                "volumeclaims",
+                "priorities",
+            )
         ),
     ]
 
