@@ -56,7 +56,9 @@ def pod_path(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{namespace}/pods/{name}"
 
 
-def until(kube: Any, path: str, phases: tuple[str, ...], stop: threading.Event, what: str, hint: str = "") -> dict[str, Any]:
+def until(
+    kube: Any, path: str, phases: tuple[str, ...], stop: threading.Event, what: str, hint: str = "", pending_seconds: float = PENDING_SECONDS
+) -> dict[str, Any]:
     """The pod once it is in one of these phases, or over. ActionFailed when it cannot start, TimedOut when no node takes it, Refused when stopped."""
     waited = 0.0
     while True:
@@ -68,8 +70,8 @@ def until(kube: Any, path: str, phases: tuple[str, ...], stop: threading.Event, 
         reason, message = waits_for(status)
         if reason in HOPELESS:
             raise ActionFailed(f"{what} cannot start: {reason} {message}".strip()[:400], hint)
-        if phase == "Pending" and waited >= PENDING_SECONDS:
-            raise TimedOut(f"{what} did not start within {PENDING_SECONDS:g} s: {message or reason}"[:400])
+        if phase == "Pending" and waited >= pending_seconds:
+            raise TimedOut(f"{what} did not start within {pending_seconds:g} s: {message or reason}"[:400])
         if stop.wait(POLL_SECONDS):
             raise Refused(f"waiting for {what} was broken off", "what was made for it is removed")
         waited += POLL_SECONDS
