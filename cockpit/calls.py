@@ -65,9 +65,10 @@ class World:
 def outside(asked: Asked, action: Action) -> Iterator[World]:
     """Connect what the action asks for, and close it."""
     if not {"kube", "kube-if-any"} & set(action.front):
+        from cockpit.clients.registry import Registry
         from cockpit.clients.shell import Shell
 
-        yield World(Clients(shell=Shell()))
+        yield World(Clients(shell=Shell(), registry=Registry))
         return
     from cockpit.session import Options, open_session
 

@@ -194,7 +194,7 @@ class Clients:
     """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for.
 
     `buckets` is a cockpit.clients.object_store.ObjectStore. `readonly` says that nothing may be created, not even for a moment. `unconnected` is
-    why there is no `kube` for an action that does without.
+    why there is no `kube` for an action that does without. `registry` makes a cockpit.clients.registry.Registry of a region.
     """
 
     kube: Any = None
@@ -202,6 +202,7 @@ class Clients:
     buckets: Any = None
     readonly: bool = False
     unconnected: CockpitError | None = None
+    registry: Any = None
 
 
 def _never(snapshot: Snapshot, params: Any) -> str | None:

@@ -29,7 +29,7 @@ PROGRAMS = (
     Program("terraform", ("version",), ("provision --target vpc",),
             "sudo yum install -y yum-utils && sudo yum-config-manager --add-repo https://rpm.releases.hashicorp.com/AmazonLinux/hashicorp.repo"
             " && sudo yum install -y terraform"),
-    Program("docker", ("--version",), ("image",), "sudo yum install -y docker && sudo systemctl enable --now docker && sudo usermod -aG docker $USER"),
+    Program("docker", ("--version",), ("image",), "sudo yum install -y docker && sudo systemctl enable --now docker"),
     Program("session-manager-plugin", ("--version",), ("shells on EC2 by SSM",),
             "sudo yum install -y https://s3.amazonaws.com/session-manager-downloads/plugin/latest/linux_64bit/session-manager-plugin.rpm"),
 )  # fmt: skip

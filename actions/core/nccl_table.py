@@ -8,16 +8,18 @@ from typing import Any
 
 BACKEND = re.compile(r"#\s*backend (\w+)")
 FAULT = re.compile(r"#\s*Out of bounds values\s*:\s*(\d+)\s+(\w+)")
-GROUP = 4
-"""time, algbw, busbw, wrong."""
+TAG = re.compile(r"^\[\d+,\d+\]<std(?:out|err)>:")
+"""What mpirun --tag-output puts before a line."""
+LEFT, GROUP = 5, 4
+"""size, count, type, redop, root; then time, algbw, busbw, wrong, out of place and, unless it was left out, in place."""
 
 
 def to_row(line: str) -> dict[str, Any] | None:
     """One measured size; None for any other line. Sizes in bytes, times in microseconds, bandwidths in gigabytes (10^9) a second."""
-    words = line.split()
-    if len(words) < 3 + 2 * GROUP or not (words[0].isdecimal() and words[1].isdecimal()) or len(words) > 5 + 2 * GROUP:
+    words = TAG.sub("", line).split()
+    if len(words) not in (LEFT + GROUP, LEFT + 2 * GROUP) or not (words[0].isdecimal() and words[1].isdecimal()):
         return None
-    apart, within = _group(words[-2 * GROUP : -GROUP]), _group(words[-GROUP:])
+    apart, within = _group(words[LEFT : LEFT + GROUP]), _group(words[LEFT + GROUP :] or ["N/A"] * GROUP)
     if apart is None or within is None or (apart["time"] is None and within["time"] is None):
         return None
     return {

@@ -55,6 +55,11 @@ class Kube:
         return kube
 
     @property
+    def credentials_told(self) -> str:
+        """What we show the API server, in words; for a plugin how long its token is still good."""
+        return self._transport.endpoint.credentials.told()
+
+    @property
     def simulated(self) -> bool | None:
         """True on the practice cluster; None before the first answer."""
         return self._transport.simulated
