@@ -1,12 +1,13 @@
 # make demo   the practice cluster on the screen; without a terminal the same flight headless, as one JSON object
-# make test   every test          make check   style, types, generated pages          make bench   the promises of speed, as ratios
+# make test   every test but the long matrices; make test-all those too
+# make check  style, types, generated pages          make bench   the promises of speed, as ratios
 #
 # The virtual environment is made once in .venv and again when pyproject.toml or constraints-cpu.txt change. PYTHON=... picks another Python.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test test-all check bench docs clean
 
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -14,13 +15,16 @@ RUN := $(VENV)/bin/python
 FLIGHT := --sim --action launch --strategy ddp --nodes 2 --nproc 2 --steps 50 --wait -o json
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 demo: $(VENV)/.training
 	@if [ -t 0 ] && [ -t 1 ] && [ -t 2 ]; then exec $(RUN) -m cockpit --sim; else exec $(RUN) -m cockpit $(FLIGHT); fi
 
 test: $(VENV)/.test
 	@$(RUN) -m pytest
+
+test-all: $(VENV)/.test
+	@$(RUN) -m pytest -m ""
 
 check: $(VENV)/.test
 	@$(RUN) -m ruff check .

@@ -92,6 +92,7 @@ def _record(one: Checkpoint, job: JobKey | None) -> dict[str, Any]:
 ACTION = Action(
     name="checkpoints",
     title="Checkpoints",
+    key="v",
     params=Params,
     panes=("jobs",),
     needs=("jobs", "pods", "progress", "volumeclaims"),

@@ -111,7 +111,7 @@ ACTION = Action(
     name="doctor",
     title="Doctor",
     params=Params,
-    front=("kube-if-any", "shell"),
+    front=("kube-or-why",),
     records=records,
     columns=(
         Column("kind", "PART"),

@@ -16,7 +16,7 @@ from actions.core.places import Place, settled, writer_to
 from actions.core.render import training_files
 from actions.core.scripts import SCRIPT_SHA256, Script, script_of
 from actions.core.sizing import Size, gibibytes, sized
-from actions.core.strategies import PROGRAMS, TRAINJOB_GRACE_SECONDS, check_options, flags_of, grace_of
+from actions.core.strategies import PRESETS, PROGRAMS, TRAINJOB_GRACE_SECONDS, check_options, flags_of, grace_of
 from actions.core.training_jobs import Spec, changes, override_of
 from cockpit.errors import BadInput, Refused
 from cockpit.instance_types import instance_types
@@ -29,8 +29,7 @@ LONGEST_NAME = 50
 """So that `<job>-node-0-9999`, the hostname of a pod, stays within 63."""
 LOCAL_QUEUES = "localqueues.kueue.x-k8s.io"
 STRATEGIES = tuple(PROGRAMS)
-PRESETS = ("tiny", "small", "125m", "1b", "3b", "8b")
-MODEL = re.compile(r"[\w][\w./-]{0,199}|/[\w./-]{1,199}")
+MODEL = re.compile(r"(hf:)?[\w][\w./-]{0,199}|/[\w./-]{1,199}")
 CHECKPOINT_EVERY = 100
 """What the training programs take when nothing is said."""
 
@@ -41,6 +40,7 @@ class Params:
 
     strategy: str = param("how the ranks share the work", "ddp", choices=STRATEGIES)
     model: str = param("tiny, small, 125m, 1b, 3b or 8b; or a Hugging Face name or folder", "tiny")
+    pretrained: bool = param("begin with the weights that model has on the Hub or in its folder, not with random ones", False)
     nodes: int = param("pods, each on one node", 1, minimum=1)
     nproc: int = param("ranks per pod", 1, minimum=1)
     steps: int = param("optimizer steps", 50, minimum=1)

@@ -75,7 +75,7 @@ def plan(snapshot: Snapshot, params: Params) -> Plan:
     sits_out = faults(snapshot, with_gpus=after.strategy != "amx" and after.gpus != 0)
     after = dataclasses.replace(after, name=_free_name(snapshot, params))
     made = launch.planned(picture, after, launch.Origin(params.job, sits_out))
-    stopping = _stopping(job, before) if job is not None and alive else ()
+    stopping = _stopping(snapshot, job, before) if job is not None and alive else ()
     told = (_from(one, job, alive), _lost(snapshot, one, job, alive), *_sitting_out(sits_out))
     return dataclasses.replace(
         made,
@@ -157,7 +157,7 @@ def _without(snapshot: Snapshot, key: JobKey) -> Snapshot:
     return dataclasses.replace(snapshot, pods=pods, jobs=jobs)
 
 
-def _stopping(job: Job, before: launch.Params) -> tuple[Change, ...]:
+def _stopping(snapshot: Snapshot, job: Job, before: launch.Params) -> tuple[Change, ...]:
     """Delete it, and wait until its pods are gone: they hold the lock of the place and the GPUs."""
     selector = f"{POD_LABELS[job.key.kind]}={job.key.name}"
     pods = Target("Pod", "", job.key.namespace, plural="pods")
@@ -171,7 +171,17 @@ def _stopping(job: Job, before: launch.Params) -> tuple[Change, ...]:
         selector=selector,
         grace_seconds=grace_of(before),
     )
-    return (*stop.deletions(job), gone)
+    return (*stop.deletions(job), *_given_up(snapshot, job), gone)
+
+
+def _given_up(snapshot: Snapshot, job: Job) -> Iterator[Change]:
+    """Pods on nodes that do not answer are taken off the API by force: nobody there will ever say that they have ended."""
+    for pod in snapshot.pods_of(job.key):
+        node = snapshot.nodes.get(pod.node) if pod.node else None
+        if node is not None and node.ready is False:
+            target = Target("Pod", pod.key.name, pod.key.namespace, plural="pods")
+            line = f"kubectl delete {target} --force --grace-period=0"
+            yield Change("kube", "delete", target, f"give up {target}: node {node.name} does not answer", line, grace_seconds=0)
 
 
 def _from(one: Checkpoint, job: Job | None, alive: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from bench import command, latency, listing, rest, table
+from bench import command, latency, listing, rest, table, training
 from bench.practice import practice
 from bench.readings import HEADING, tell
 
@@ -15,6 +15,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the practice cluster is stopped
     print(HEADING, flush=True)
     told = tell(table.measure())
+    told += tell(training.measure())
     with practice() as cluster:
         for part in (rest, listing, command, latency):
             told += tell(part.measure(cluster))

@@ -11,7 +11,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
-from cockpit.errors import ActionFailed, BadInput, CockpitError, Disabled, Interrupted, NotServed, Refused, TimedOut
+from cockpit.errors import (
+    ActionFailed,
+    BadInput,
+    BadKubeconfig,
+    CockpitError,
+    Disabled,
+    Interrupted,
+    NoKubeconfig,
+    NotAuthorised,
+    NotServed,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
 from cockpit.flags import Asked
 from cockpit.narration import ask, say
 from cockpit.snapshot import Snapshot
@@ -64,15 +77,35 @@ class World:
 @contextmanager
 def outside(asked: Asked, action: Action) -> Iterator[World]:
     """Connect what the action asks for, and close it."""
-    if not {"kube", "kube-if-any"} & set(action.front):
-        from cockpit.clients.registry import Registry
-        from cockpit.clients.shell import Shell
-
-        yield World(Clients(shell=Shell(), registry=Registry))
+    session, why, wake = None, None, threading.Event()
+    if {"kube", "kube-if-any", "kube-or-why"} & set(action.front):
+        session, why = _session(asked, action, wake)
+    if session is None:
+        yield _alone(why)
         return
+    try:
+        yield World(session.clients, session, wake)
+    finally:
+        session.close()
+
+
+def _alone(why: CockpitError | None) -> World:
+    """No cluster, why not where one was looked for, and the programs of this machine."""
+    from cockpit.clients.registry import Registry
+    from cockpit.clients.shell import Shell
+
+    return World(Clients(shell=Shell(), unconnected=why, registry=Registry))
+
+
+def _may_go_without(asked: Asked, action: Action) -> bool:
+    """True when the action goes without a cluster that cannot be had, and nobody named one."""
+    return "kube-or-why" in action.front or ("kube" not in action.front and not (asked.kubeconfig or asked.context or asked.sim))
+
+
+def _session(asked: Asked, action: Action, wake: threading.Event) -> tuple[Session | None, CockpitError | None]:
+    """The connection that was asked for; None, and why, when there is none and the action goes without."""
     from cockpit.session import Options, open_session
 
-    wake = threading.Event()
     options = Options(
         kubeconfig=asked.kubeconfig,
         context=asked.context,
@@ -82,18 +115,13 @@ def outside(asked: Asked, action: Action) -> Iterator[World]:
         sim=asked.sim,
     )
     try:
-        session = open_session(options, on_change=wake.set)
-    except CockpitError as error:
-        if "kube-if-any" not in action.front:
+        return open_session(options, on_change=wake.set), None
+    except (NoKubeconfig, BadKubeconfig, NotAuthorised) as error:
+        if not _may_go_without(asked, action):
             raise
-        from cockpit.clients.shell import Shell
-
-        yield World(Clients(shell=Shell(), unconnected=error))
-        return
-    try:
-        yield World(session.clients, session, wake)
-    finally:
-        session.close()
+        if not isinstance(error, NoKubeconfig):
+            say(f"warning: {error.message}: going without a cluster")
+        return None, error
 
 
 @dataclass
@@ -137,14 +165,22 @@ def _view(call: Call) -> None:
 
 def _read(call: Call) -> None:
     needs = call.action.needs_of(call.params)
-    with suppress(NotServed):
-        call.world.fill(needs, call.action.can_lack)
+    try:
+        with suppress(NotServed):
+            call.world.fill(needs, call.action.can_lack)
+    except (Unreachable, NotAuthorised) as error:
+        if not _may_go_without(call.asked, call.action):
+            raise
+        warn(call, f"{error.message}: going without a cluster")
+        call.world = _alone(error)
     picture = call.world.snapshot()
     for source in needs:
         limits = picture.limits(source)
+        if call.world.session is None:
+            break
         if picture.absent(source) or picture.forbidden(source):
-            error = picture.health[source].error
-            warn(call, f"{source}: {error.message if error else 'not served by this cluster'}")
+            why = picture.health[source].error
+            warn(call, f"{source}: {why.message if why else 'not served by this cluster'}")
         elif limits:
             warn(call, f"{source}: {limits}")
 

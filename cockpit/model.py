@@ -128,6 +128,7 @@ class Pod(Struct, frozen=True, gc=False):
     started: float | None = None
     deleting: bool = False
     nominated: str = ""
+    ended: float | None = None
 
 
 class Phase(enum.Enum):
@@ -205,6 +206,26 @@ class Progress(Struct, frozen=True, gc=False):
     losses: tuple[float, ...] = ()
     tokens_per_second: float | None = None
     step_seconds: float | None = None
+    at: float | None = None
+
+
+class LastWords(Struct, frozen=True, gc=False):
+    """How the ranks of one pod ended, as its log told: `rank` and `exit_code` (negative: a signal) of the one that failed first, by torchrun.
+
+    `event` is stopped | failed when a program told of its end itself, with its own exit `code`, the last good `checkpoint`, the `reason` and
+    the time; `error` is the last error that was raised, `step` the last one reported. All are the pod's own text.
+    """
+
+    pod: PodKey
+    job: JobKey
+    rank: int | None = None
+    exit_code: int | None = None
+    event: str = ""
+    code: int | None = None
+    step: int | None = None
+    checkpoint: int | None = None
+    reason: str = ""
+    error: str = ""
     at: float | None = None
 
 

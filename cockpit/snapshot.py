@@ -20,6 +20,7 @@ from cockpit.model import (
     Health,
     Job,
     JobKey,
+    LastWords,
     Launch,
     Node,
     NodeClaim,
@@ -73,6 +74,7 @@ class Snapshot:
     prices: Rows[tuple[str, str, str], Price] = field(default_factory=_empty)
     served: Rows[str, Served] = field(default_factory=_empty)
     runtimes: Rows[PodKey, Runtime] = field(default_factory=_empty)
+    lastwords: Rows[PodKey, LastWords] = field(default_factory=_empty)
     checkpoints: Rows[CheckpointKey, Checkpoint] = field(default_factory=_empty)
     stores: Rows[StoreKey, CheckpointStore] = field(default_factory=_empty)
     volumeclaims: Rows[PodKey, VolumeClaim] = field(default_factory=_empty)
@@ -89,6 +91,7 @@ class Snapshot:
     workloads_by_job: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     events_by_object: Rows[tuple[str, str, str], tuple[PodKey, ...]] = field(default_factory=_empty)
     shortages_by_pool: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
+    lastwords_by_job: Rows[JobKey, tuple[PodKey, ...]] = field(default_factory=_empty)
     checkpoints_by_store: Rows[StoreKey, tuple[CheckpointKey, ...]] = field(default_factory=_empty)
 
     def believed(self, source: str) -> bool:
@@ -179,6 +182,10 @@ class Snapshot:
     def workload_of(self, job: Job) -> Workload | None:
         """The Kueue Workload of a job, when it has one."""
         return next((work for key in self.workloads_by_job.get(job.uid, ()) if (work := self.workloads.get(key))), None)
+
+    def words_of(self, job: JobKey) -> list[LastWords]:
+        """How the ranks of a job ended, as far as their logs were read."""
+        return [words for key in self.lastwords_by_job.get(job, ()) if (words := self.lastwords.get(key))]
 
     def checkpoints_in(self, store: StoreKey) -> list[Checkpoint]:
         """The checkpoints of a place as far as they are known, the highest step first."""

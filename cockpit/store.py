@@ -34,6 +34,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "prices": lambda row: (row.instance_type, row.zone, row.capacity_type),
     "served": lambda row: row.resource,
     "runtimes": lambda row: row.key,
+    "lastwords": lambda row: row.pod,
     "checkpoints": lambda row: row.key,
     "stores": lambda row: row.key,
     "volumeclaims": lambda row: row.key,
@@ -47,6 +48,7 @@ INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
     "nodeclaims": (("claims_by_pool", lambda row: row.pool or None), ("claims_by_node", lambda row: row.node)),
     "gpus": (("gpus_by_node", lambda row: row.key.node), ("gpus_by_pod", lambda row: row.pod)),
     "efa": (("efa_by_node", lambda row: row.key.node),),
+    "lastwords": (("lastwords_by_job", lambda row: row.job),),
     "checkpoints": (("checkpoints_by_store", lambda row: row.key.store),),
     "workloads": (("workloads_by_job", lambda row: row.job_uid or None),),
     "events": (

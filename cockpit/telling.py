@@ -88,10 +88,24 @@ def show(call: Call, record: Mapping[str, Any]) -> None:
     """One record on stdout."""
     if call.asked.output == "jsonl" or call.action.line is None:
         line = output.to_json(record)
+    elif call.action.pipes(call.params):
+        _pipe(call.action.line(record, call.params), record)
+        return
     else:
         line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _pipe(line: str, record: Mapping[str, Any]) -> None:
+    """A file goes to stdout as it is, and on a terminal with nothing in it that acts there; what is said about it to stderr."""
+    text = record.get("text")
+    if text is None:
+        say(line)
+    elif sys.stdout.isatty():
+        sys.stdout.write("".join(inert(one, LINE_CHARS) + "\n" for one in str(text).splitlines()))
+    else:
+        sys.stdout.write(str(text))
 
 
 def warn(call: Call, text: str) -> None:

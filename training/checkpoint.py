@@ -29,22 +29,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint import CheckpointException
 
-from training.manifest import (
-    READS,
-    WHOLE,
-    File,
-    FolderPlace,
-    Manifest,
-    broken_chunk,
-    check,
-    chunks,
-    crc32_of,
-    entry_of,
-    expendable,
-    newest_first,
-    refusal,
-    verdicts,
-)
+from training.lineage import READS, expendable, newest_first, refusal
+from training.manifest import WHOLE, File, FolderPlace, Manifest, broken_chunk, check, chunks, crc32_of, entry_of, verdicts
 from training.provenance import code_checksum, generators, restore, versions
 from training.report import warn
 from training.stores import Store, blame, line_of
@@ -93,6 +79,7 @@ class Checkpoints:
         self.rank, self.world_size, self.local_rank = dist.get_rank(), dist.get_world_size(), local_rank
         self.group: dist.ProcessGroup = dist.new_group(backend="gloo", timeout=PATIENCE)
         self.tell: Callable[..., None] = lambda **fields: None  # of each checkpoint, on rank 0
+        self.position: Callable[[int], dict[str, int]] = lambda step: {}  # in the data after that step, besides the step itself
         self.last_good: int | None = None
         self.begun: int | None = None
         self.found: Manifest | None = None
@@ -191,8 +178,7 @@ class Checkpoints:
         self._shapes = format.shapes()
         if manifest is None:
             return 0
-        run = self.run
-        if why := refusal(manifest, run.strategy, self._shapes, run.stage, run.seed):
+        if why := refusal(manifest, self.run.strategy, self._shapes, self.run.stage, self.run.seed):
             raise CannotResume(f"the checkpoint of step {manifest.step} does not fit: {why}")
         format.load(self._folder, manifest, self.group)
         mine = self._folder / RNG.format(rank=self.rank)
@@ -269,7 +255,7 @@ class Checkpoints:
         manifest = Manifest(
             step=step, sequence=self._sequence + 1, strategy=run.strategy, format=READS[run.strategy], stage=run.stage,
             world_size=self.world_size, model=run.model, shapes=self._shapes,
-            data={"seed": run.seed, "step": step, "global_batch": self.global_batch}, rng=RNG,
+            data={"seed": run.seed, "step": step, "global_batch": self.global_batch, **self.position(step)}, rng=RNG,
             folder="" if self.store.shared else self.attempt, files=files,
             code=code_checksum(), versions=versions(), time=time.time(),
         )  # fmt: skip

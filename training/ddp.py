@@ -10,19 +10,40 @@ gloo and fp32 on CPUs, nccl and bf16 on GPUs. `--help` has the flags; docs/train
 """
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from training import loop
+from training import agreement, loop
+from training.agreement import Outcome
+from training.blueprints import Blueprint, constant_buffers
 from training.dcp import Dcp
-from training.loop import Trainee
-from training.model import PRESETS, Decoder
+from training.loop import Batch, Trainee
 from training.optimizer import adamw, set_rate
 from training.options import Options, pick_precision
 from training.ranks import Rank
+
+
+class Replica(nn.Module):
+    """The model, and numbers whose gradient is this rank's vote: DDP averages it in a bucket that it reduces anyway."""
+
+    def __init__(self, model: nn.Module, blueprint: Blueprint, device: torch.device) -> None:
+        super().__init__()
+        self.model, self.blueprint = model, blueprint
+        self.votes = nn.Parameter(torch.zeros(agreement.NUMBERS, device=device))
+
+    def forward(self, tokens: Tensor, targets: Tensor) -> Tensor:
+        return self.blueprint.loss(self.model, tokens, targets)
+
+    def counted(self) -> Tensor:
+        """The mean of all ranks' votes, after the backward pass."""
+        means, self.votes.grad = self.votes.grad, None
+        assert means is not None
+        return means
 
 
 def replicate(options: Options, rank: Rank, precision: torch.dtype | None = None, strategy: str = "ddp") -> Trainee:
@@ -30,11 +51,13 @@ def replicate(options: Options, rank: Rank, precision: torch.dtype | None = None
     precision = precision or pick_precision(options.precision, rank.device)
 
     torch.manual_seed(options.seed)
-    model = Decoder(PRESETS[options.model]).to(rank.device)
+    model = options.blueprint.build().to(rank.device)
     if options.compile:
         model.compile()
     optimizer = adamw(model, rank.device)
-    replica = DistributedDataParallel(model, gradient_as_bucket_view=True)
+    bare = Replica(model, options.blueprint, rank.device)
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(bare, constant_buffers(bare))
+    replica = DistributedDataParallel(bare, gradient_as_bucket_view=True)
 
     def forward(tokens: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(rank.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
@@ -42,20 +65,29 @@ def replicate(options: Options, rank: Rank, precision: torch.dtype | None = None
 
     # DDP lays its buckets out anew after the first backward pass. Three ranks and more add a gradient in an order that depends on its
     # place in a bucket, so a resumed run would differ in the last bits of its first step: let every run have that pass before it starts.
-    zeros = torch.zeros(options.batch, model.shape.context, dtype=torch.int64, device=rank.device)
-    forward(zeros, zeros).backward()
-    model.zero_grad()
+    zeros = torch.zeros(options.micro_batch, options.blueprint.context, dtype=torch.int64, device=rank.device)
+    (forward(zeros, zeros) + bare.votes.sum()).backward()
+    bare.zero_grad()
 
-    def update(rate: float) -> float:
-        norm = clip_grad_norm_(model.parameters(), options.clip or math.inf).item()
-        if math.isfinite(norm):  # else the weights stay those of the step before
+    def step(batches: list[Batch], asked: Callable[[], bool], rate: float) -> Outcome:
+        mean = torch.zeros((), device=rank.device)
+        for number, batch in enumerate(batches, start=1):
+            last = number == len(batches)
+            with nullcontext() if last else replica.no_sync():
+                loss = forward(*batch) / len(batches)
+                mean += loss.detach()
+                (loss + bare.votes.dot(agreement.vote(mean, asked())) if last else loss).backward()
+        norm = clip_grad_norm_(model.parameters(), options.clip or math.inf)
+        *means, grad_norm = torch.cat((bare.counted(), norm[None])).tolist()
+        done = agreement.outcome(means, grad_norm, rank.world_size)
+        if done.finite:  # else the weights stay those of the step before
             set_rate(optimizer, rate)
             optimizer.step()
         optimizer.zero_grad()
-        return norm
+        return done
 
     bytes_reduced = sum(p.numel() * p.element_size() for p in model.parameters()) if rank.world_size > 1 else 0
-    return Trainee(strategy, model, precision, forward, Tensor.backward, update, Dcp(model, optimizer), bytes_reduced)
+    return Trainee(strategy, model, precision, step, Dcp(model, optimizer), bytes_reduced)
 
 
 def train(options: Options, rank: Rank) -> int:

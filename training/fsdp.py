@@ -15,20 +15,23 @@ Each rank builds the whole model in host memory first (32 GB for 8b), so that al
 
 import math
 import os
+import warnings
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import get_total_norm
 from torch.utils.checkpoint import checkpoint
 
-from training import loop
+from training import agreement, loop
+from training.agreement import Outcome
 from training.dcp import Dcp
-from training.loop import Trainee
-from training.model import PRESETS, Decoder
+from training.loop import Batch, Trainee
 from training.optimizer import adamw, set_rate
 from training.options import Options, pick_precision, refuse
 from training.ranks import Rank
@@ -39,29 +42,37 @@ def shard(options: Options, rank: Rank) -> Trainee:
     precision = pick_precision(options.precision, rank.device)
     offload = offload_policy(options, rank)
     mesh = device_mesh(options, rank)
+    # T5's blocks hand their position bias on as a view, and nothing changes it in place: the losses are those of the other strategies.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mixed = MixedPrecisionPolicy(param_dtype=precision, reduce_dtype=torch.float32) if precision != torch.float32 else MixedPrecisionPolicy()
 
     torch.manual_seed(options.seed)
-    model = Decoder(PRESETS[options.model])
-    for block in model.blocks:
+    model = options.blueprint.build()
+    for block in options.blueprint.blocks(model):
         if options.activation_checkpointing:
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)
         if options.compile:
             block.compile()
         fully_shard(block, mesh=mesh, mp_policy=mixed, offload_policy=offload, reshard_after_forward=options.sharding != "grad-op")
-    fully_shard(model, mesh=mesh, mp_policy=mixed, offload_policy=offload, reshard_after_forward=False)  # its backward pass comes at once
+    sharded = fully_shard(model, mesh=mesh, mp_policy=mixed, offload_policy=offload, reshard_after_forward=False)  # its backward pass comes at once
     optimizer = adamw(model, torch.device("cpu") if options.offload == "cpu" else rank.device)
 
-    def update(rate: float) -> float:
-        norm = whole(clip_grad_norm_(model.parameters(), options.clip or math.inf)).item()
-        if math.isfinite(norm):  # else the weights stay those of the step before
+    def step(batches: list[Batch], asked: Callable[[], bool], rate: float) -> Outcome:
+        mean = torch.zeros((), device=rank.device)
+        for number, batch in enumerate(batches, start=1):
+            sharded.set_requires_gradient_sync(number == len(batches))
+            loss = options.blueprint.loss(model, *batch) / len(batches)
+            mean += loss.detach()
+            loss.backward()
+        done = clipped(model, options.clip, agreement.vote(mean, asked()), copies=mesh.size(0) if mesh.ndim == 2 else 1)
+        if done.finite:  # else the weights stay those of the step before
             set_rate(optimizer, rate)
             optimizer.step()
         optimizer.zero_grad()
-        return norm
+        return done
 
     reduced = sum(p.numel() * torch.float32.itemsize for p in model.parameters()) if rank.world_size > 1 else 0
-    return Trainee("fsdp", model, precision, model, Tensor.backward, update, Dcp(model, optimizer), reduced)
+    return Trainee("fsdp", model, precision, step, Dcp(model, optimizer), reduced)
 
 
 def device_mesh(options: Options, rank: Rank) -> DeviceMesh:
@@ -86,9 +97,17 @@ def offload_policy(options: Options, rank: Rank) -> OffloadPolicy:
     return CPUOffloadPolicy()
 
 
-def whole(norm: Tensor) -> Tensor:
-    """The norm over all ranks of what each has its part of."""
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+def clipped(model: nn.Module, clip: float, vote: Tensor, copies: int) -> Outcome:
+    """Clip the gradients, of which each rank has its part, by their norm over all ranks; the votes travel with that one all-reduce."""
+    grads = [p.grad.to_local() if isinstance(p.grad, DTensor) else p.grad for p in model.parameters() if p.grad is not None]
+    square = get_total_norm(grads).to(vote.device, torch.float64) ** 2 / copies
+    sums = torch.cat((vote.double(), square[None]))
+    dist.all_reduce(sums)
+    *votes, square_sum = sums.tolist()
+    world_size, norm = dist.get_world_size(), math.sqrt(square_sum)
+    if clip and norm > clip:
+        torch._foreach_mul_(grads, clip / (norm + 1e-6))
+    return agreement.outcome([number / world_size for number in votes], norm, world_size)
 
 
 if __name__ == "__main__":

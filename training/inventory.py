@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from training.manifest import ENTRY, FolderPlace, Place, Verdict, newest_first, verdicts
+from training.lineage import newest_first
+from training.manifest import ENTRY, FolderPlace, Place, Verdict, verdicts
 
 LONGEST = 2000  # characters of a reason
 

@@ -11,30 +11,33 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from training import ranks
+from training.agreement import Outcome
+from training.blueprints import BadModel
 from training.checkpoint import CannotResume, Checkpoints, Format, Run
-from training.data import Stream
+from training.data import Stream, seed_of
 from training.manifest import Manifest
-from training.model import PRESETS, Decoder, flops_per_token, parameter_count
+from training.model import parameter_count
 from training.optimizer import rate_at
 from training.options import Options, batch_per_rank, read_options, refuse
-from training.ranks import Agreement, Rank, Stop
+from training.ranks import Rank, Stop
 from training.report import Report, Work, peak_flops
 from training.stores import open_store
+from training.texts import BadData, open_data
+
+Batch = tuple[Tensor, Tensor]  # tokens and targets, each (sequences, context), int64
 
 
 @dataclass(frozen=True)
 class Trainee:
-    """A model made ready for its ranks: the three parts of a step, and how its state is saved."""
+    """A model made ready for its ranks: how it takes a step, and how its state is saved."""
 
     strategy: str
-    model: Decoder  # bare: its names are the checkpoint's
+    model: nn.Module  # bare: its names are the checkpoint's
     precision: torch.dtype
-    forward: Callable[[Tensor, Tensor], Tensor]  # this rank's tokens and targets to their mean loss
-    backward: Callable[[Tensor], None]  # that loss to gradients, averaged over the ranks
-    update: Callable[[float], float]  # one optimizer step at that rate; the gradient norm before clipping
+    step: Callable[[list[Batch], Callable[[], bool], float], Outcome]  # on micro-batches, whether this rank is asked to stop, at a rate
     format: Format
     bytes_reduced: int  # this rank puts into all-reduces in a step
 
@@ -60,50 +63,51 @@ def train(strategy: str, options: Options, rank: Rank, build: Build) -> int:
     with checkpoints(strategy, options, rank) as saves:
         found = saves.find(options.resume) if saves else None
         options = on_the_same_batch(options, rank, found)
-        trainee = build(options, rank)
+        stream = on_the_same_data(options, rank, found)
+        try:
+            trainee = build(options, rank)
+        except BadModel as error:
+            refuse(f"--model {options.model}: {error}")
+        torch.manual_seed(seed_of(options.seed, "rank", rank.rank))  # of dropout, until a checkpoint's is loaded
+        if saves:
+            saves.position = stream.position
         done = saves.load(trainee.format, options.batch * rank.world_size) if saves else 0
-        return steps(options, rank, trainee, saves, done)
+        return steps(options, rank, trainee, stream, saves, done)
 
 
-def steps(options: Options, rank: Rank, trainee: Trainee, saves: Checkpoints | None, done: int) -> int:
-    """The steps after `done`, each reported, every so many saved."""
-    shape = PRESETS[options.model]
-    stream = Stream(options.seed, shape.vocab, shape.context, options.batch, rank.rank, rank.world_size)
-    flops, peak = flops_per_token(trainee.model, shape), peak_flops(rank, trainee.precision)
-    work = Work(trainee.strategy, options.steps, options.batch * shape.context, trainee.bytes_reduced, flops, peak)
+def steps(options: Options, rank: Rank, trainee: Trainee, stream: Stream, saves: Checkpoints | None, before: int) -> int:
+    """The steps after those done `before`, each reported, every so many saved."""
+    blueprint = options.blueprint
+    flops, peak = blueprint.flops_per_token(trainee.model), peak_flops(rank, trainee.precision)
+    work = Work(trainee.strategy, options.steps, options.batch * blueprint.context, trainee.bytes_reduced, flops, peak)
     report = Report(rank, work, options.log_json, options.metrics_port)
-    report.last_step = done
+    report.last_step = before
     if saves:
         saves.tell = report.checkpoint
 
     with report, Stop(options.grace_seconds, rank.rank) as stop:
-        report.start(**described(options, trainee), global_batch=options.batch * rank.world_size, resumed_from=done or None)
-        for step in range(done + 1, options.steps + 1):
+        report.start(**described(options, trainee), global_batch=options.batch * rank.world_size, resumed_from=before or None)
+        for step in range(before + 1, options.steps + 1):
             began = perf_counter()
             stop.wait(options.step_pause_seconds)
 
             fetching = perf_counter()
-            tokens, targets = (part.to(rank.device) for part in stream.batch_at(step))
+            tokens, targets = (part.to(rank.device).split(options.micro_batch) for part in stream.batch_at(step))
 
             computing = perf_counter()
-            loss = trainee.forward(tokens, targets)
-            agreement = Agreement(loss, stop)
-            trainee.backward(loss)
-            lr = rate_at(step, options.steps, shape.lr if options.lr is None else options.lr, options.warmup)
-            grad_norm = trainee.update(lr)
-            mean_loss, ranks_not_finite, stopping = agreement.result()
-
-            if not (math.isfinite(mean_loss) and math.isfinite(grad_norm)):
-                return not_finite(report, saves, step, mean_loss, grad_norm, ranks_not_finite)
+            lr = rate_at(step, options.steps, blueprint.lr if options.lr is None else options.lr, options.warmup)
+            done = trainee.step(list(zip(tokens, targets, strict=True)), stop.requested.is_set, lr)
+            if not done.finite:
+                return not_finite(report, saves, step, done)
 
             computed = perf_counter()
             last = step == options.steps
-            if saves and (stopping or last or step % options.checkpoint_every == 0):
+            if saves and (done.stopping or last or step % options.checkpoint_every == 0):
                 saves.save(step)
             ended = perf_counter()
             seconds = {"step_seconds": ended - began, "data_seconds": computing - fetching, "compute_seconds": computed - computing}
-            report.step(step, loss=mean_loss, lr=lr, grad_norm=grad_norm, **seconds)
-            if stopping and not last:
+            report.step(step, loss=done.loss, lr=lr, grad_norm=done.grad_norm, **seconds)
+            if done.stopping and not last:
                 return stopped(report, saves, stop.exit_code)
         if saves:
             saves.wait()
@@ -136,15 +140,32 @@ def on_the_same_batch(options: Options, rank: Rank, found: Manifest | None) -> O
     """Without --global-batch the checkpoint's goes on, whatever the number of ranks."""
     if found is None or options.global_batch is not None:
         return options
-    batch = batch_per_rank(options.model, found.data["global_batch"], rank.world_size, whose="the checkpoint's global batch of")
+    whose = "the checkpoint's global batch of"
+    batch = batch_per_rank(options.blueprint, found.data["global_batch"], options.accumulate, rank.world_size, whose)
     return replace(options, batch=batch)
+
+
+def on_the_same_data(options: Options, rank: Rank, found: Manifest | None) -> Stream:
+    """This rank's samples, from where the checkpoint was in them; data that are not the checkpoint's end every rank with 2."""
+    try:
+        samples = open_data(options.data, options.seed, options.blueprint.vocab, options.blueprint.context)
+    except BadData as error:
+        refuse(f"--data {options.data}: {error}")
+    if found is None:
+        return Stream(samples, options.batch, rank.rank, rank.world_size)
+    there = {name: value for name, value in found.data.items() if name not in ("seed", "step", "global_batch", "samples")}
+    if there != samples.identity and not options.new_data:
+        then, now = (", ".join(f"{name} {value}" for name, value in one.items()) or "synthetic" for one in (there, samples.identity))
+        refuse(f"--data {options.data}: the checkpoint of step {found.step} is of other data ({then}; now {now}); --new-data takes these")
+    taken = found.data.get("samples", found.step * found.data["global_batch"])
+    return Stream(samples, options.batch, rank.rank, rank.world_size, found.step, taken)
 
 
 def described(options: Options, trainee: Trainee) -> dict[str, object]:
     """What the start line says of the model and its data."""
     precision = str(trainee.precision).removeprefix("torch.")
     of_model = {"model": options.model, "parameters": parameter_count(trainee.model), "precision": precision}
-    return {**of_model, "context": trainee.model.shape.context, "seed": options.seed}
+    return {**of_model, "context": options.blueprint.context, "data": options.data, "seed": options.seed}
 
 
 def last_good(saves: Checkpoints | None) -> int | None:
@@ -161,10 +182,10 @@ def stopped(report: Report, saves: Checkpoints | None, code: int) -> int:
     return code
 
 
-def not_finite(report: Report, saves: Checkpoints | None, step: int, loss: float, grad_norm: float, ranks_not_finite: int) -> int:
+def not_finite(report: Report, saves: Checkpoints | None, step: int, done: Outcome) -> int:
     """Say on rank 0 what broke and where, and the checkpoint to go back to."""
-    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {grad_norm}"
-    where = f"on {ranks_not_finite} of {report.rank.world_size} ranks " if ranks_not_finite else ""
+    what = f"the loss is {done.loss}" if not math.isfinite(done.loss) else f"the gradient norm is {done.grad_norm}"
+    where = f"on {done.ranks_not_finite} of {report.rank.world_size} ranks " if done.ranks_not_finite else ""
     good = last_good(saves)
     back = "" if saves is None else "; there is no good checkpoint" if good is None else f"; the last good checkpoint is of step {good}"
     if report.rank.rank == 0:

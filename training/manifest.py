@@ -1,6 +1,6 @@
 """What a checkpoint is, and whether one is whole. The standard library and nothing else, so that it runs in any pod:
 
-    python3 -m training.manifest FOLDER [--full] [--json]        python3 - FOLDER --json < training/manifest.py
+    python3 -m training.manifest FOLDER [--full | --sample N] [--json]        python3 - FOLDER --json < training/manifest.py
 
 A place of checkpoints holds
 
@@ -34,7 +34,6 @@ CHUNK_BYTES = 16 * 2**20  # a checksum covers this much of a file
 LONGEST_BYTES = 256 * 2**20  # of a manifest
 WHOLE, TORN, IN_PROGRESS = "whole", "torn", "in progress"
 ENTRY = re.compile(r"step_(\d{8,15})|\.step_(\d{8,15})\.tmp-[\w-]+")
-READS = {"ddp": "dcp", "fsdp": "dcp", "amx": "dcp", "zero": "deepspeed"}  # strategy: the format of its checkpoints
 
 
 def entry_of(step: int) -> str:
@@ -61,7 +60,7 @@ class Manifest:
     world_size: int
     model: str
     shapes: dict[str, list[int]]  # of every parameter, unsharded
-    data: dict[str, int]  # seed, step, global_batch (sequences): the position in the data
+    data: dict[str, int]  # seed, step, global_batch (sequences), samples taken so far, and what they were of: the position in the data
     rng: str  # pattern of the files with each rank's generators
     folder: str  # below the entry, "" for the entry itself: what `files` are relative to
     files: dict[str, File]
@@ -173,12 +172,18 @@ class Verdict:
     state: str
     why: str
     manifest: Manifest | None
+    read_bytes: int | None = None  # compared with their checksums, of size_bytes; None when it is not whole
 
     def row(self) -> dict[str, Any]:
         """What a table of checkpoints shows; None where the manifest is unreadable."""
         shown = ("sequence", "strategy", "stage", "world_size", "model", "size_bytes", "time")
         known = {name: getattr(self.manifest, name) if self.manifest else None for name in shown}
-        return {"entry": self.entry, "step": self.step, "state": self.state, "why": self.why, **known}
+        return {"entry": self.entry, "step": self.step, "state": self.state, "why": self.why, "read_bytes": self.read_bytes, **known}
+
+    def line(self) -> str:
+        """For people; a whole one says how much of it was read."""
+        size = self.manifest.size_bytes if self.manifest else 0
+        return f"{self.entry}  {self.state}: {self.why or f'{self.read_bytes:,} of {size:,} bytes read'}"
 
 
 def crc32_of(path: str | os.PathLike[str]) -> File:
@@ -188,13 +193,13 @@ def crc32_of(path: str | os.PathLike[str]) -> File:
         return File(file.tell(), sums)
 
 
-def chunks(manifest: Manifest, sampled: bool = False) -> list[tuple[str, int]]:
-    """(file, index) of every chunk; `sampled`: the first and last of each file and one between, chosen anew each time."""
-    found = []
-    for name, count in ((name, len(file.crc32)) for name, file in manifest.files.items()):
-        indices = sorted({0, count - 1, random.randrange(count)}) if sampled and count else range(count)
-        found += [(name, index) for index in indices]
-    return found
+def chunks(manifest: Manifest, depth: str | int = "full") -> list[tuple[str, int]]:
+    """(file, index) of the chunks to read: all, for `sampled` the first and last of each file and one between, or so many; chosen anew each time."""
+    counts = {name: len(file.crc32) for name, file in manifest.files.items() if file.crc32 and depth != "sizes"}
+    if depth == "sampled":
+        return [(name, index) for name, count in counts.items() for index in sorted({0, count - 1, random.randrange(count)})]
+    found = [(name, index) for name, count in counts.items() for index in range(count)]
+    return random.sample(found, min(depth, len(found))) if isinstance(depth, int) else found
 
 
 def broken_chunk(place: Place, entry: str, manifest: Manifest, name: str, index: int) -> str:
@@ -206,8 +211,11 @@ def broken_chunk(place: Place, entry: str, manifest: Manifest, name: str, index:
     return f"{name} fails its checksum {index * CHUNK_BYTES} to {index * CHUNK_BYTES + len(data)} bytes in"
 
 
-def check(place: Place, entry: str, depth: str = "sampled") -> Manifest:
-    """The manifest of a whole checkpoint, or NotWhole; `depth` is sizes, sampled or full."""
+def check(place: Place, entry: str, depth: str | int = "sampled") -> tuple[Manifest, int]:
+    """The manifest of a whole checkpoint and how many of its bytes were read, or NotWhole.
+
+    `depth`: sizes reads none, sampled some of each file, a number so many chunks, full every byte.
+    """
     sizes = place.sizes(entry)
     if NAME not in sizes:
         raise Uncommitted(f"it has no {NAME}: not committed, or not written by training.checkpoint")
@@ -220,13 +228,14 @@ def check(place: Place, entry: str, depth: str = "sampled") -> Manifest:
         there = sizes.get(f"{manifest.folder}/{name}" if manifest.folder else name)
         if there != file.bytes:
             raise NotWhole(f"{name} is missing" if there is None else f"{name} has {there} bytes, {file.bytes} were written")
-    for name, index in chunks(manifest, depth == "sampled") if depth != "sizes" else []:
+    chosen = chunks(manifest, depth)
+    for name, index in chosen:
         if why := broken_chunk(place, entry, manifest, name, index):
             raise NotWhole(why)
-    return manifest
+    return manifest, sum(min(CHUNK_BYTES, manifest.files[name].bytes - index * CHUNK_BYTES) for name, index in chosen)
 
 
-def verify(place: Place, entry: str, depth: str = "sampled") -> Verdict:
+def verify(place: Place, entry: str, depth: str | int = "sampled") -> Verdict:
     """Judge one entry; never raises for what it finds there, an unreadable file included."""
     match = ENTRY.fullmatch(entry)
     if match is None:
@@ -235,7 +244,7 @@ def verify(place: Place, entry: str, depth: str = "sampled") -> Verdict:
     try:
         if match[2]:
             raise Uncommitted("its writer died before it was committed")
-        return Verdict(entry, step, WHOLE, "", check(place, entry, depth))
+        return Verdict(entry, step, WHOLE, "", *check(place, entry, depth))
     except NotWhole as error:
         if isinstance(error, Uncommitted) and place.writing():
             return Verdict(entry, step, IN_PROGRESS, "it is not committed yet", None)
@@ -244,50 +253,25 @@ def verify(place: Place, entry: str, depth: str = "sampled") -> Verdict:
         return Verdict(entry, step, TORN, f"it cannot be read: {error.strerror or error}", None)
 
 
-def verdicts(place: Place, depth: str = "sampled") -> Iterator[Verdict]:
+def verdicts(place: Place, depth: str | int = "sampled") -> Iterator[Verdict]:
     """Every entry of a place, judged one at a time, in the order of their names."""
     for entry in place.entries():
         yield verify(place, entry, depth)
 
 
-def newest_first(found: list[Verdict]) -> list[Verdict]:
-    """The whole ones, the last committed first."""
-    whole = [one for one in found if one.state == WHOLE and one.manifest]
-    return sorted(whole, key=lambda one: one.manifest.sequence if one.manifest else 0, reverse=True)
-
-
-def expendable(found: list[Verdict], keep_last: int, keep_every: int = 0) -> list[str]:
-    """Whole entries that retention may delete: not the last `keep_last` (at least one), not every `keep_every`th step."""
-    return [one.entry for one in newest_first(found)[max(1, keep_last) :] if not (keep_every and one.step % keep_every == 0)]
-
-
-def refusal(manifest: Manifest, strategy: str, shapes: dict[str, list[int]] | None = None, stage: int = 0, seed: int | None = None) -> str:
-    """Why a run of `strategy` cannot go on from this checkpoint; empty when it can, on any number of ranks."""
-    if READS[strategy] != manifest.format:
-        able = ", ".join(name for name, form in READS.items() if form == manifest.format)
-        return f"it is of {manifest.strategy}, in the format {manifest.format}; {able} can load it, {strategy} cannot"
-    if (manifest.stage == 3) != (stage == 3):
-        return f"it is of ZeRO stage {manifest.stage}, this run of stage {stage}: only stage 3 splits the weights; use --stage {manifest.stage}"
-    if shapes is not None and shapes != manifest.shapes:
-        name = min(n for n in shapes.keys() | manifest.shapes.keys() if shapes.get(n) != manifest.shapes.get(n))
-        return (
-            f"it is of another model, {manifest.model}: {name} is {manifest.shapes.get(name, 'absent')} there and {shapes.get(name, 'absent')} here"
-        )
-    if seed is not None and seed != manifest.data["seed"]:
-        return f"its data are of seed {manifest.data['seed']}, this run's of seed {seed}; use --seed {manifest.data['seed']}"
-    return ""
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="training.manifest", description="List the checkpoints of a folder and say which are whole.")
     parser.add_argument("folder")
-    for flag, text in (("--full", "read every byte instead of samples"), ("--json", "one JSON object a checkpoint")):
-        parser.add_argument(flag, action="store_true", help=text)
+    parser.add_argument("--json", action="store_true", help="one JSON object a checkpoint")
+    depth = parser.add_mutually_exclusive_group()
+    depth.add_argument("--full", dest="depth", action="store_const", const="full", default="sampled", help="read every byte instead of samples")
+    depth.add_argument("--sample", dest="depth", type=int, metavar="N", help=f"read N chunks of {CHUNK_BYTES >> 20} MiB, chosen by chance")
     asked = parser.parse_args()
+    if isinstance(asked.depth, int) and asked.depth < 0:
+        parser.error(f"--sample {asked.depth}: it takes 0 (sizes only) or more")
     try:
-        for verdict in verdicts(FolderPlace(asked.folder), "full" if asked.full else "sampled"):
-            row = verdict.row()
-            print(json.dumps(row) if asked.json else f"{row['entry']}  {row['state']}{': ' if row['why'] else ''}{row['why']}", flush=True)
+        for verdict in verdicts(FolderPlace(asked.folder), asked.depth):
+            print(json.dumps(verdict.row()) if asked.json else verdict.line(), flush=True)
     except OSError as error:
         print(f"error: {asked.folder}: {error.strerror}", file=sys.stderr)
         return 2

@@ -11,7 +11,9 @@ from typing import NoReturn
 
 import torch
 
+from training.blueprints import HUB, BadModel, Blueprint, read_model
 from training.model import PRESETS
+from training.texts import DATASET
 
 BAD_FLAGS = 2  # exit code
 SHARDINGS = ("full", "grad-op", "hybrid")
@@ -23,10 +25,15 @@ class Options:
     """What the command line asked for; None means the preset decides."""
 
     model: str
+    blueprint: Blueprint  # of that model
+    pretrained: bool
+    data: str
+    new_data: bool
     steps: int
     seed: int
     global_batch: int | None
     batch: int  # sequences this rank takes a step
+    accumulate: int  # micro-batches it takes them in
     lr: float | None
     warmup: int | None
     clip: float
@@ -48,6 +55,11 @@ class Options:
     activation_checkpointing: bool = False  # fsdp
     stage: int = 0  # zero
     offload: str = "none"  # fsdp, zero
+
+    @property
+    def micro_batch(self) -> int:
+        """Sequences this rank takes at once."""
+        return self.batch // self.accumulate
 
 
 class Parser(argparse.ArgumentParser):
@@ -108,6 +120,18 @@ def checkpoint_to_resume(text: str) -> str:
     return str(int(text))
 
 
+def add_model_flags(parser: argparse.ArgumentParser) -> None:
+    """What is trained, and on what."""
+    flag = parser.add_argument
+    flag("--model", default="tiny", help=f"{', '.join(PRESETS)} (default tiny), {HUB}NAME of the Hugging Face Hub, or a folder")
+    flag("--pretrained", action="store_true", help="begin with the weights of hf:NAME or of the folder (default: random ones)")
+    flag("--context", type=number(int, 2), metavar="N", help="tokens in one sample (default: the model's)")
+    flag("--data", default="synthetic", help=f"synthetic (default), a file or folder of text, {DATASET}NAME[:CONFIG], or a folder of datasets")
+    flag("--new-data", action="store_true", help="go on from a checkpoint that was trained on other data")
+    flag("--global-batch", type=number(int, 1), metavar="N", help="sequences a step over all ranks (default: the model's, times ranks and N below)")
+    flag("--accumulate", type=number(int, 1), default=1, metavar="N", help="micro-batches a rank takes its share in (default 1)")
+
+
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Where checkpoints go, how many are kept, and which one is gone on from."""
     flag, count = parser.add_argument, number(int, 0)
@@ -135,11 +159,10 @@ def read_options(strategy: str, argv: Sequence[str]) -> Options:
     """Options of `python -m training.<strategy>`; a wrong flag is one line on rank 0's stderr and exit code 2."""
     parser = Parser(prog=f"training.{strategy}", allow_abbrev=False)
     flag, seconds = parser.add_argument, number(float, 0)
-    flag("--model", type=one_of(tuple(PRESETS)), default="tiny", metavar="PRESET", help=f"{', '.join(PRESETS)} (default tiny)")
+    add_model_flags(parser)
     flag("--steps", type=number(int, 1), default=50, metavar="N", help="optimizer steps (default 50)")
     flag("--seed", type=number(int, -(2**63), 2**63 - 1), default=0, metavar="S", help="of weights and data (default 0)")
-    flag("--global-batch", type=number(int, 1), metavar="N", help="sequences a step over all ranks (default: the preset's, times ranks)")
-    flag("--lr", type=number(float, 0), metavar="RATE", help="peak learning rate (default: the preset's)")
+    flag("--lr", type=number(float, 0), metavar="RATE", help="peak learning rate (default: the model's)")
     flag("--warmup", type=number(int, 0), metavar="STEPS", help="before the cosine (default: a tenth of --steps, at most 100)")
     flag("--clip", type=number(float, 0), default=1.0, metavar="NORM", help="largest gradient norm; 0: no clipping (default 1.0)")
     flag("--step-pause", dest="step_pause_seconds", type=seconds, default=0.0, metavar="SECONDS", help="idle time a step (default 0)")
@@ -159,19 +182,25 @@ def read_options(strategy: str, argv: Sequence[str]) -> Options:
     add_checkpoint_flags(parser)
     add_strategy_flags(strategy, parser)
     asked = vars(parser.parse_args(argv))
-    batch = batch_per_rank(asked["model"], asked["global_batch"], int(os.environ.get("WORLD_SIZE", "1")))
-    return Options(batch=batch, **asked)
+    context = asked.pop("context")
+    try:
+        blueprint = read_model(asked["model"], context, asked["pretrained"])
+    except BadModel as error:
+        parser.error(f"argument --model: {error}")
+    batch = batch_per_rank(blueprint, asked["global_batch"], asked["accumulate"], int(os.environ.get("WORLD_SIZE", "1")))
+    return Options(blueprint=blueprint, batch=batch, **asked)
 
 
-def batch_per_rank(model: str, global_batch: int | None, world_size: int, whose: str = "--global-batch") -> int:
+def batch_per_rank(blueprint: Blueprint, global_batch: int | None, accumulate: int, world_size: int, whose: str = "--global-batch") -> int:
     """Sequences each rank takes a step; a global batch that does not divide is refused with the arithmetic."""
     if global_batch is None:
-        return PRESETS[model].batch
-    batch, left_over = divmod(global_batch, world_size)
+        return blueprint.batch * accumulate
+    micro_batch, left_over = divmod(global_batch, world_size * accumulate)
     if left_over:
-        near = max(1, batch) * world_size
-        refuse(f"{whose} {global_batch} over {world_size} ranks leaves {left_over} sequences over; {near} divides")
-    return batch
+        near = max(1, micro_batch) * world_size * accumulate
+        parts = f"{world_size} ranks" if accumulate == 1 else f"{world_size} ranks x {accumulate} micro-batches = {world_size * accumulate} parts"
+        refuse(f"{whose} {global_batch} over {parts} leaves {left_over} sequences over; {near} divides")
+    return micro_batch * accumulate
 
 
 def pick_precision(wanted: str, device: torch.device) -> torch.dtype:

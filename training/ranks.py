@@ -21,7 +21,6 @@ from typing import NoReturn
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from training.options import Options, refuse
@@ -45,6 +44,12 @@ class Rank:
     restart: int
     device: torch.device
     backend: str
+
+    @classmethod
+    def here(cls, device: torch.device) -> "Rank":
+        """This process, once torch.distributed is initialised: for a script that does not `join`."""
+        local_rank, restart = (int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT"))
+        return cls(dist.get_rank(), local_rank, dist.get_world_size(), restart, device, dist.get_backend())
 
 
 def join(options: Options) -> Rank:
@@ -78,7 +83,8 @@ def pick_device(wanted: str, local_rank: int) -> torch.device:
         return torch.device("cpu")
     if local_rank >= gpus:
         found = f"this machine has {gpus}" if gpus else "torch sees none here"
-        refuse(f"--device {wanted}: local rank {local_rank} needs {local_rank + 1} GPUs, {found}", speaks=True)
+        first_without = local_rank == gpus  # one line a machine
+        refuse(f"--device {wanted}: local rank {local_rank} needs {local_rank + 1} GPUs, {found}", speaks=first_without)
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     torch.set_float32_matmul_precision("high")
@@ -129,22 +135,6 @@ class Stop:
         """Idle, but no longer than until a signal comes."""
         if seconds > 0:
             self.requested.wait(seconds)
-
-
-class Agreement:
-    """What the ranks must agree on in a step, as one all-reduce of three numbers that runs under the backward pass."""
-
-    def __init__(self, loss: Tensor, stop: Stop) -> None:
-        loss = loss.detach().float()
-        asked = torch.tensor(float(stop.requested.is_set()), device=loss.device)
-        self._sums = torch.stack((loss, (~loss.isfinite()).float(), asked))
-        self._work = dist.all_reduce(self._sums, async_op=True)
-
-    def result(self) -> tuple[float, int, bool]:
-        """The mean loss over all ranks, on how many of them it was not finite, and whether any was asked to stop."""
-        self._work.wait()
-        loss, not_finite, asked = (self._sums / torch.tensor([dist.get_world_size(), 1, 1], device=self._sums.device)).tolist()
-        return loss, int(not_finite), asked > 0
 
 
 def leave() -> None:

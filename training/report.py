@@ -1,6 +1,16 @@
-"""What a rank tells the world: one JSON line a step, and Prometheus text on a port. docs/training.md lists the fields.
+"""What a rank tells the world: one JSON line a step, Prometheus text on a port, progress to the TrainJob. docs/training.md lists the fields.
 
-Neither may cost more than a hundredth of a step or end the training: a port in use or a full disk is one warning.
+None may cost more than a hundredth of a step or end the training: a port in use or a full disk is one warning.
+
+In a script of your own, once torch.distributed is initialised:
+
+    rank = Rank.here(device)
+    with Report(rank, Work("my-script", steps=1000, tokens=batch * context), metrics_port=29400) as report:
+        report.start(model="my-model", resumed_from=None)
+        for step in range(1, 1001):
+            ...
+            report.step(step, loss=loss, lr=lr, grad_norm=norm, step_seconds=a, data_seconds=b, compute_seconds=c)
+        report.close("end")
 """
 
 import json
@@ -18,6 +28,7 @@ from typing import Any, TextIO
 
 import torch
 
+from training import progress
 from training.ranks import Rank
 
 # Dense bf16 tensor-core peaks, FLOP/s, from NVIDIA's data sheets; the first name found in the device's name counts.
@@ -79,9 +90,9 @@ class Work:
     strategy: str
     steps: int
     tokens: int  # this rank trains on in a step
-    bytes_reduced: int  # this rank puts into all-reduces in a step
-    flops_per_token: int
-    peak_flops: float | None  # of this rank's device, FLOP/s
+    bytes_reduced: int = 0  # this rank puts into all-reduces in a step
+    flops_per_token: int = 0
+    peak_flops: float | None = None  # of this rank's device, FLOP/s; without it there is no MFU
 
 
 class Report:
@@ -96,11 +107,15 @@ class Report:
         self.values: dict[str, float] = {name: 0 for name, (kind, _) in METRICS.items() if kind == "counter"}
         self._file = self._open(log_json.replace("%r", str(rank.rank))) if log_json else None
         self._server = serve(self, metrics_port + rank.local_rank) if metrics_port else None
+        to = progress.server() if rank.rank == 0 else None
+        self._progress = progress.Progress(to, work.steps, lambda: self.values, warn) if to else None
 
     def __enter__(self) -> "Report":
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.close()
         if self._server:
             self._server.shutdown()
             self._server.server_close()

@@ -25,19 +25,21 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from training import loop
+from training import agreement, loop
+from training.agreement import Outcome
 from training.checkpoint import CannotResume
-from training.loop import Trainee
+from training.loop import Batch, Trainee
 from training.manifest import Manifest, entry_of
-from training.model import PRESETS, Decoder, shapes_of
+from training.model import shapes_of
 from training.optimizer import adamw, set_rate
 from training.options import Options, pick_precision, refuse
 from training.ranks import Rank
 from training.stores import line_of
 
 TAG = "deepspeed"  # the folder that DeepSpeed makes in a checkpoint
+MUON = "deepspeed.runtime.zero.muon.muon_optimizer"
 
 
 def engage(options: Options, rank: Rank) -> Trainee:
@@ -51,25 +53,32 @@ def engage(options: Options, rank: Rank) -> Trainee:
     torch.manual_seed(options.seed)
     with quiet():
         deepspeed.init_distributed(dist_backend=rank.backend)
-        model = built(deepspeed, options, config)
+        with options.blueprint.split(config) if options.stage == 3 else contextlib.nullcontext():
+            model = options.blueprint.build()
         offloaded = options.offload != "none"
         optimizer = adamw(model, torch.device("cpu") if offloaded else rank.device)
         engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
     if options.compile:
         engine.compile()
 
-    def backward(loss: Tensor) -> None:
-        engine.backward(loss)
-
-    def update(rate: float) -> float:
+    def step(batches: list[Batch], asked: Callable[[], bool], rate: float) -> Outcome:
         set_rate(engine.optimizer, rate)
-        engine.step()
+        mean = torch.zeros((), device=rank.device)
+        for number, batch in enumerate(batches, start=1):
+            loss = options.blueprint.loss(engine, *batch)
+            mean += loss.detach() / len(batches)
+            if number == len(batches):
+                votes = agreement.vote(mean, asked())
+                counting = dist.all_reduce(votes, async_op=True)
+            engine.backward(loss)  # which divides it by the number of batches
+            engine.step()  # which updates after the last of them
+        counting.wait()
         norm = engine.get_global_grad_norm()
-        return math.nan if norm is None else float(norm)
+        return agreement.outcome((votes / rank.world_size).tolist(), math.nan if norm is None else float(norm), rank.world_size)
 
     element = 2 if precision == torch.bfloat16 else 4
     reduced = element * sum(math.prod(shape) for shape in shapes_of(model).values()) if rank.world_size > 1 else 0
-    return Trainee("zero", model, precision, engine, backward, update, DeepSpeedFormat(engine, model, options.stage), reduced)
+    return Trainee("zero", model, precision, step, DeepSpeedFormat(engine, model, options.stage), reduced)
 
 
 def imported(rank: Rank) -> ModuleType:
@@ -83,6 +92,9 @@ def imported(rank: Rank) -> ModuleType:
             import deepspeed.ops
     except ImportError as error:
         refuse(f"training.zero needs DeepSpeed: {error}; pip install 'cockpit[deepspeed]'")
+    muon = ModuleType(MUON)
+    muon.__dict__["MuonWithAuxAdam"] = type("MuonWithAuxAdam", (), {})
+    sys.modules.setdefault(MUON, muon)  # it is imported only to ask whether our optimizer is one, and loads torch's whole compiler: 3 s
     if rank.device.type == "cpu":
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # else it is compiled now: 45 s, or an error without g++ and ninja
     return deepspeed
@@ -96,8 +108,8 @@ def configuration(options: Options, rank: Rank, precision: torch.dtype) -> dict[
     if options.offload == "all":
         zero["offload_param"] = {"device": "cpu", "pin_memory": rank.device.type == "cuda"}
     return {
-        "train_micro_batch_size_per_gpu": options.batch,
-        "gradient_accumulation_steps": 1,
+        "train_micro_batch_size_per_gpu": options.micro_batch,
+        "gradient_accumulation_steps": options.accumulate,
         "gradient_clipping": options.clip,
         "bf16": {"enabled": precision == torch.bfloat16},
         "zero_optimization": zero,
@@ -107,20 +119,10 @@ def configuration(options: Options, rank: Rank, precision: torch.dtype) -> dict[
     }
 
 
-def built(deepspeed: ModuleType, options: Options, config: dict[str, Any]) -> Decoder:
-    """The model; in stage 3 each part is split as soon as it is made. Its first values are the other strategies', bit for bit:
-    zero.Init gathers what Module.apply, through which the decoder sets them, comes to.
-    """
-    if options.stage != 3:
-        return Decoder(PRESETS[options.model])
-    with deepspeed.zero.Init(config_dict_or_path=config):
-        return Decoder(PRESETS[options.model])
-
-
 class DeepSpeedFormat:
     """A checkpoint as DeepSpeed writes it, and its universal format where the number of ranks has changed."""
 
-    def __init__(self, engine: Any, model: Decoder, stage: int) -> None:
+    def __init__(self, engine: Any, model: nn.Module, stage: int) -> None:
         self.engine, self.model, self.stage_of_zero = engine, model, stage
 
     def shapes(self) -> dict[str, list[int]]:
@@ -132,9 +134,10 @@ class DeepSpeedFormat:
         writer = self.engine.checkpoint_engine
         write = writer.save
 
-        def save(*given: Any, **named: Any) -> None:
+        def save(state_dict: Any, path: str) -> None:
             try:
-                write(*given, **named)
+                with open(path, "wb") as file:  # one of Python's: torch's own hides the operating system's word where it fails
+                    write(state_dict, file)
             except (OSError, RuntimeError) as error:
                 problems.append(error)
 

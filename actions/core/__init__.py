@@ -14,13 +14,15 @@ import pkgutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actions.core.params import Param, nearest, param, params_of, parse
 from cockpit.errors import BadInput, CockpitError
 from cockpit.model import Finding
 from cockpit.snapshot import Snapshot
-from cockpit.store import Fact
+
+if TYPE_CHECKING:
+    from cockpit.store import Fact
 
 __all__ = [
     "Action",
@@ -213,6 +215,10 @@ def _no_more(params: Any) -> tuple[str, ...]:
     return ()
 
 
+def _no(params: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Action:
     """A verb: `plan` (changes), or `records` (a view or a stream).
@@ -224,9 +230,11 @@ class Action:
     `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
     action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row
     under the cursor to parameters: (row kind, parameter). `follow` says how a wait stands, `explain` why it ended badly. `line` writes one record
-    of a stream for a person. `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds,
-    changes nothing that stays, and its facts are applied to the store before `plan` is asked; a plan of a picture without them refuses and says so.
-    `front` names what the action needs besides a cluster ("kube" | "shell" | "kube-if-any").
+    of a stream for a person; where `pipes` says that these parameters make a file of stdout, that is the `text` of a record, and lines go to stderr.
+    `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds, changes nothing that stays, and
+    its facts are applied to the store before `plan` is asked; a plan of a picture without them refuses and says so. `front` names what the action
+    works with ("kube" | "shell"; "kube-if-any", "kube-or-why": a cluster where one answers, else it goes without). `asks` opens the form first though no parameter is
+    required.
     """
 
     name: str
@@ -252,6 +260,8 @@ class Action:
     line: Callable[[Mapping[str, Any], Any], str] | None = None
     attach: Callable[[Clients, Snapshot, Any, threading.Event], tuple[str, ...]] | None = None
     verdict: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
+    pipes: Callable[[Any], bool] = _no
+    asks: bool = False
     doc: str = ""
 
     def needs_of(self, params: Any) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from actions.core.places import MOUNT
 from actions.core.render import training_files
 from cockpit.errors import ActionFailed, CockpitError, NotFound
 
-MODULES = ("__init__.py", "manifest.py", "inventory.py", "stores.py")
+MODULES = ("__init__.py", "lineage.py", "manifest.py", "inventory.py", "stores.py")
 UNPACK = """\
 import json, pathlib, runpy, sys, tempfile
 with tempfile.TemporaryDirectory() as top:

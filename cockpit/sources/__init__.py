@@ -21,12 +21,13 @@ SOURCES = {
     "efa": "cockpit.sources.efa",
     "prices": "cockpit.sources.prices",
     "progress": "cockpit.sources.progress",
+    "lastwords": "cockpit.sources.lastwords",
     "volumeclaims": "cockpit.sources.volumeclaims",
     "priorities": "cockpit.sources.priorities",
     "api": "cockpit.sources.api",
 }
 
-READ_THE_STORE = frozenset({"efa", "progress"})
+READ_THE_STORE = frozenset({"efa", "progress", "lastwords"})
 """Sources that need rows of others (nodes; jobs and pods): they are filled after the rest."""
 
 

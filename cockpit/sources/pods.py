@@ -84,6 +84,7 @@ def to_pod(raw: RawPod) -> Pod:
         started=seconds((main.state.running.started_at if main and main.state and main.state.running else None) or status.start_time),
         deleting=deleting,
         nominated=intern(status.nominated_node_name or ""),
+        ended=_ended(status.container_statuses),
     )
 
 
@@ -141,6 +142,12 @@ def _exit_code(statuses: Iterable[RawContainerStatus | None] | None) -> int | No
     """The first exit code that is not 0 among the containers' last ends, else 0 when one ended; None when none did."""
     ends = [end.exit_code for one in _present(statuses) if (end := one.last_end()) and end.exit_code is not None]
     return next((code for code in ends if code), ends[0] if ends else None)
+
+
+def _ended(statuses: Iterable[RawContainerStatus | None] | None) -> float | None:
+    """When the first of the containers that ended badly last did."""
+    ends = [end.finished_at for one in _present(statuses) if (end := one.last_end()) and end.exit_code]
+    return min((at for one in ends if (at := seconds(one)) is not None), default=None)
 
 
 def source() -> Reflector:

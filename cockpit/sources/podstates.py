@@ -23,6 +23,7 @@ class RawTerminated(msgspec.Struct, rename="camel", gc=False):
     signal: int | None = None
     reason: str | None = None
     message: str | None = None
+    finished_at: str | None = None
 
 
 class RawContainerState(msgspec.Struct):

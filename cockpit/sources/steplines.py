@@ -77,22 +77,22 @@ class Steps:
 
     def _report(self, report: dict[str, Any], at: float | None) -> None:
         """Our own line; every rank of a pod writes one, and the lowest rank's are taken."""
-        rank = _whole(report.get("rank"))
+        rank = whole(report.get("rank"))
         if rank is not None and self.rank is not None and rank > self.rank:
             return
         self.rank = rank if rank is not None else self.rank
-        self.steps = _whole(report.get("steps")) or self.steps
+        self.steps = whole(report.get("steps")) or self.steps
         if "event" in report:
-            self.loss_first = _finite(report.get("loss_first")) or self.loss_first
+            self.loss_first = finite(report.get("loss_first")) or self.loss_first
             if report["event"] == "checkpoint":
                 self._checkpoint(report, at)
             return
-        step = _whole(report.get("step"))
+        step = whole(report.get("step"))
         if step is None:
             return
-        self.tokens_per_second = _finite(report.get("tokens_per_second"))
-        self.step_seconds = _finite(report.get("step_seconds"))
-        self._take(step, _finite(report.get("loss")), at)
+        self.tokens_per_second = finite(report.get("tokens_per_second"))
+        self.step_seconds = finite(report.get("step_seconds"))
+        self._take(step, finite(report.get("loss")), at)
 
     def checkpoints(self, store: StoreKey, job: JobKey) -> tuple[Checkpoint, ...]:
         """What the lines told of checkpoints in that place, each with the loss of its step where it was seen go by."""
@@ -102,7 +102,7 @@ class Steps:
 
     def _checkpoint(self, report: dict[str, Any], at: float | None) -> None:
         """The line of one checkpoint: saved (said, until someone looks), or why it was not."""
-        step = _whole(report.get("step"))
+        step = whole(report.get("step"))
         if step is None:
             return
         saved, reason = report.get("state") == "whole", report.get("reason")
@@ -113,11 +113,11 @@ class Steps:
             step,
             "said" if saved else "failed",
             why,
-            _finite(report.get("time")) or at,
-            _whole(report.get("size_bytes")),
-            _whole(report.get("world_size")),
+            finite(report.get("time")) or at,
+            whole(report.get("size_bytes")),
+            whole(report.get("world_size")),
             STRATEGIES.get(str(report.get("strategy")), ""),
-            _finite(report.get("loss")),
+            finite(report.get("loss")),
         )
         while len(self.told) > CHECKPOINTS_KEPT:
             del self.told[next(iter(self.told))]
@@ -153,9 +153,9 @@ def _json(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and ("step" in found or "event" in found) else None
 
 
-def _whole(value: Any) -> int | None:
+def whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
     return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None

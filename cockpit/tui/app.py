@@ -36,7 +36,7 @@ TICK_SECONDS = 0.05
 SECOND = 1.0
 WATCHED = (
     *("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served"),
-    *("volumeclaims", "priorities", "gpus", "efa", "prices", "progress"),
+    *("volumeclaims", "priorities", "gpus", "efa", "prices", "progress", "lastwords"),
 )
 OpenSession = Callable[[Any, Callable[[], None]], Any]
 
@@ -116,6 +116,7 @@ class CockpitApp(Wayfinding):
 
     def _opened(self, session: Any) -> None:
         self.session, self._changed = session, True
+        self.scene = dataclasses.replace(self.scene, restore_key=self.verbs.key_from("checkpoint"))
         session.store.expect(*WATCHED)
         session.watch(WATCHED)
         self.reload()
@@ -159,6 +160,7 @@ class CockpitApp(Wayfinding):
     async def on_unmount(self) -> None:
         """Let go of what was made for a while, and of the cluster."""
         await asyncio.to_thread(self.desk.close)
+        self.desk.looks.close()
         if self.session is not None:
             self.session.close()
 
@@ -177,7 +179,7 @@ class CockpitApp(Wayfinding):
         if self._changed and self.session is not None:
             self._changed = False
             snapshot, changes = self.session.store.drain()
-            self.scene = Scene(snapshot, self.namespace, now, self.faults_only, True)
+            self.scene = dataclasses.replace(self.scene, snapshot=snapshot, namespace=self.namespace, now=now, connected=True)
             self._advance(changes)
         self.desk.pump()
         if now - self._second_at >= SECOND:
@@ -186,6 +188,12 @@ class CockpitApp(Wayfinding):
                 terminal.hang_up()
             self._let_time_pass(now)
         self.call_after_refresh(self._sent)
+
+    def repaint(self) -> None:
+        """Show what is not in the picture: what is being read from outside, and how that ended."""
+        looks = self.desk.looks
+        self.scene = dataclasses.replace(self.scene, reading=looks.reading, misread=looks.misread)
+        self.detail.settle(self.scene)
 
     def _advance(self, changes: Changes) -> None:
         for pane in self.panes.values():

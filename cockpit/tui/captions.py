@@ -21,8 +21,8 @@ def title_parts(order: Order, scene: Scene, number: str, marked: int, width: int
     """Number and name, what is wrong, what is not seen, the filter, the totals, the marks; together no wider than a border of `width`."""
     view = order.view
     parts: list[Part] = [(f"{number} " if number else "", Tone.INFO), (view.title, Tone.STRONG)]
-    wrong = trouble(view, scene)
-    if wrong and order.rows:
+    wrong = " · ".join(filter(None, (trouble(view, scene) if order.rows else "", view.alert(scene))))
+    if wrong:
         parts.append((f" ▲ {wrong}", Tone.WARN))
     if limited := whole_pieces(limits(view, scene), width - TITLE_ENDS - 3 - _length(parts)):
         parts.append((f" ○ {limited}", Tone.INFO))

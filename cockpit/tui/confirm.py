@@ -56,15 +56,15 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def __init__(self, action: Action, plan: Plan, place: Place) -> None:
         super().__init__()
-        self.verb, self.plan, self.place = action, plan, place
+        self.verb, self.plan, self.place, self.risk = action, plan, place, action.risk_of(plan)
 
     @property
     def typed(self) -> bool:
         """True when a word has to be typed."""
-        return self.verb.risk is Risk.SPEND and bool(self.plan.confirm)
+        return self.risk is Risk.SPEND and bool(self.plan.confirm)
 
     def compose(self) -> ComposeResult:
-        danger = {Risk.DESTROY: "-danger", Risk.SPEND: "-spend"}.get(self.verb.risk, "")
+        danger = {Risk.DESTROY: "-danger", Risk.SPEND: "-spend"}.get(self.risk, "")
         with Vertical(classes=f"dialog {danger}", id="confirm") as box:
             targets = len(self.plan.changes)
             box.border_title = content([(self.verb.title, Tone.STRONG), (f" ({targets} changes)" if targets > 1 else "", Tone.MUTED)]).markup
@@ -79,7 +79,7 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def on_mount(self) -> None:
         """The safe thing has the focus."""
-        self.query_one("#typed" if self.typed else "#no" if self.verb.risk is Risk.DESTROY else "#yes").focus()
+        self.query_one("#typed" if self.typed else "#no" if self.risk is Risk.DESTROY else "#yes").focus()
 
     def _where(self) -> list[Part]:
         parts: list[Part] = [("on ", Tone.MUTED), (self.place.cluster or "no cluster", Tone.STRONG)]
@@ -91,7 +91,7 @@ class ConfirmScreen(ModalScreen[bool]):
         return parts
 
     def _head(self) -> list[Part]:
-        return [INVENTED if self.verb.risk is Risk.SPEND and self.plan.simulated else HEADS[self.verb.risk]]
+        return [INVENTED if self.risk is Risk.SPEND and self.plan.simulated else HEADS[self.risk]]
 
     def _ask(self) -> list[Part]:
         price = f"It costs {dollars(self.plan.dollars_per_hour)}. " if self.plan.dollars_per_hour is not None else "Its price is not known. "
@@ -112,7 +112,7 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def action_answer(self, yes: bool) -> None:
         """y is an answer only where nothing has to be typed or read twice."""
-        if not yes or self.verb.risk in (Risk.CHANGE, Risk.READ) or not (self.typed or self.verb.risk is Risk.DESTROY):
+        if not yes or self.risk in (Risk.CHANGE, Risk.READ) or not (self.typed or self.risk is Risk.DESTROY):
             self.dismiss(yes)
-        elif self.verb.risk is Risk.DESTROY:
+        elif self.risk is Risk.DESTROY:
             self.query_one("#yes", Button).focus()

@@ -16,6 +16,7 @@ from cockpit.tui.confirm import ConfirmScreen
 from cockpit.tui.detail import Room
 from cockpit.tui.form import FormScreen
 from cockpit.tui.logs import Feed, following, turned
+from cockpit.tui.looking import Looks
 from cockpit.tui.textlines import Line
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Desk:
     def __init__(self, app: CockpitApp) -> None:
         self.app = app
         self.feed: Feed | None = None
+        self.looks = Looks(app)
         self.last_command = ""
 
     def start(self, action: Action, values: Mapping[str, str]) -> None:
@@ -50,15 +52,24 @@ class Desk:
         given = {**self._here(action), **values}
         if not values or self.app.verbs.missing(action, values) or action.plan is None:
             form = FormScreen(action, self.app.scene.snapshot, given)
-            self.app.push_screen(form, lambda settled: self._confirm(action, *settled) if settled is not None else None)
+            self.app.push_screen(form, lambda settled: self._settled(action, *settled) if settled is not None else None)
             return
         try:
             params = parse(action.params, given)
-            plan = action.plan(self.app.scene.snapshot, params)
+            plan = action.plan(self.app.scene.snapshot, params) if action.look is None else Plan()
         except CockpitError as error:
             self.app.complain(error)
             return
-        self._confirm(action, params, plan)
+        self._settled(action, params, plan)
+
+    def _settled(self, action: Action, params: Any, plan: Plan) -> None:
+        """The plan as it is, or the plan of what is read first."""
+        if action.look is None:
+            self._confirm(action, params, plan)
+        elif self.app.session is None:
+            self.app.say(f"{action.title}: not connected", "warning")
+        else:
+            self.looks.before(action, params, lambda plan: self._confirm(action, params, plan))
 
     def _here(self, action: Action) -> dict[str, str]:
         """The namespace a change goes to unless another is named: the one looked at, else the context's."""
@@ -70,7 +81,7 @@ class Desk:
         plan = plan.on(self.app.session.kube.simulated if self.app.session is not None else None)
         if plan.already and not plan.changes:
             self.app.say(plan.already)
-        elif action.risk is Risk.READ:
+        elif action.risk_of(plan) is Risk.READ:
             self._begin(action, params, plan)
         else:
             dialog = ConfirmScreen(action, plan, self.app.place)
@@ -132,10 +143,20 @@ class Desk:
             self.app.say(warning, "warning")
 
     def _read(self, action: Action, values: dict[str, str]) -> None:
-        if self.app.verbs.missing(action, values):
+        if self.app.verbs.missing(action, values) or (action.asks and not values):
             self.app.run_worker(self._ask_then_read(action, values), group="action", exit_on_error=False)
             return
+        if action.look is not None:
+            self._refresh(action, values)
+            return
         self._stream(action, following(action, values) if action.streams else values)
+
+    def _refresh(self, action: Action, values: dict[str, str]) -> None:
+        """Read from outside what the tables show."""
+        try:
+            self.looks.refresh(action, parse(action.params, values))
+        except CockpitError as error:
+            self.app.complain(error)
 
     async def _ask_then_read(self, action: Action, values: dict[str, str]) -> None:
         settled = await self.app.push_screen_wait(FormScreen(action, self.app.scene.snapshot, values))
@@ -150,7 +171,9 @@ class Desk:
             self.feed.close()
         feed = self.feed = Feed(action, session.clients, self.app.scene.snapshot, values, plan)
         feed.start()
-        about = values["name"] if plan is not None else " ".join(str(value) for name, value in values.items() if name not in ("follow",))
+        told = [value for name, value in values.items() if name != "follow" and value is not False]
+        about = " ".join(", ".join(value) if isinstance(value, tuple) else str(value) for value in told)
+        about = values["name"] if plan is not None else about
         room = Room(title=f"{action.title} {about}", following=True, close=feed.close)
 
         def turn(word: str) -> None:

@@ -20,6 +20,11 @@ from cockpit.tui.table import VirtualTable
 from cockpit.tui.textlines import Line, LineView
 from cockpit.tui.views import Scene, View
 
+FRAME_LINES = 3
+"""A table's border and its headings."""
+AROUND_LINES = 8
+"""The lines around the screen, and facts of a usual length."""
+
 
 @dataclass
 class Room:
@@ -50,16 +55,18 @@ class Facts(Static):
 
 
 class Detail(Vertical):
-    """Two persistent widgets, a table and a text; nothing is mounted when a room opens."""
+    """Persistent widgets, a table, a second one below it, and a text; nothing is mounted when a room opens."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self.facts, self.table, self.text = Facts(id="facts"), VirtualTable(Names("Nothing", (), ""), id="room"), LineView(id="text")
+        self.facts, self.text = Facts(id="facts"), LineView(id="text")
+        self.table, self.below = (VirtualTable(Names("Nothing", (), ""), id=name) for name in ("room", "below"))
         self.stack: list[Room] = []
+        self._shares: tuple[bool, int | None] | None = None
         self.scene = Scene()
 
     def compose(self) -> ComposeResult:
-        yield from (self.facts, self.table, self.text)
+        yield from (self.facts, self.table, self.below, self.text)
 
     @property
     def room(self) -> Room | None:
@@ -69,7 +76,7 @@ class Detail(Vertical):
     @property
     def ink(self) -> int:
         """Lines painted so far."""
-        return self.table.lines_painted + self.text.lines_painted
+        return self.table.lines_painted + self.below.lines_painted + self.text.lines_painted
 
     def open(self, room: Room, scene: Scene) -> None:
         """Go down one level."""
@@ -90,6 +97,8 @@ class Detail(Vertical):
         self.scene = scene
         table, text = self.table, self.text
         table.display, text.display = room.view is not None, room.view is None
+        lower = room.view.below() if room.view is not None else None
+        self.below.show(lower or Names("Nothing", (), ""), scene)
         if room.view is not None:
             table.show(room.view, scene)
             if room.cursor in table.order.keys:
@@ -98,23 +107,42 @@ class Detail(Vertical):
         else:
             self.facts.put([])
             text.open(room.title, room.lines, room.following)
+        self._share()
         self.front.focus()
 
     @property
     def front(self) -> Widget:
-        """The widget that shows the room."""
-        return self.table if self.room is not None and self.room.view is not None else self.text
+        """The widget that shows the room, or the part of it that is looked at."""
+        if self.room is None or self.room.view is None:
+            return self.text
+        return self.below if self.below.display and self.below.has_focus else self.table
+
+    def _share(self) -> None:
+        """The lower table is there when it has rows; the upper one then takes what its rows need, at most half."""
+        shown = bool(self.below.order.rows) or bool(self.below.view.alert(self.scene))
+        rows = self.table.order.rows + FRAME_LINES
+        height = rows if shown and rows < (self.app.size.height - AROUND_LINES) // 2 else None
+        if (shown, height) == self._shares:
+            return
+        if not shown and self.below.has_focus:
+            self.table.focus()
+        self._shares = (shown, height)
+        self.below.display, self.table.styles.height = shown, height if height is not None else "1fr"
 
     def advance(self, scene: Scene, changes: Changes) -> None:
         """Take a newer picture in."""
         self.scene = scene
         if self.room is not None and self.room.view is not None:
             self.table.advance(scene, changes)
+            self.below.advance(scene, changes)
+            self._share()
             self.facts.put(self.room.view.facts(scene))
 
     def settle(self, scene: Scene) -> None:
         """Let time pass."""
         if self.room is not None and self.room.view is not None:
             self.table.settle(scene, ticking=True)
+            self.below.settle(scene, ticking=True)
+            self._share()
             if self.room.view.ticking:
                 self.facts.put(self.room.view.facts(scene))

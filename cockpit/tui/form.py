@@ -24,6 +24,7 @@ from cockpit.tui.lines import content
 
 FLAG = re.compile(r"--([a-z][a-z0-9-]*)")
 PREVIEW_SECONDS = 0.15
+LATER: list[Part] = [("what is there is read first, then the plan is shown", Tone.MUTED)]
 KEYS: list[Part] = [
     ("⏎", Tone.INFO),
     (" go on  ", Tone.MUTED),
@@ -143,9 +144,9 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
         self.ready, blame, text = None, "", ""
         try:
             params = parse(self.verb.params, self.values())
-            plan = self.verb.plan(self.snapshot, params) if self.verb.plan else Plan()
+            plan = self.verb.plan(self.snapshot, params) if self.verb.plan and self.verb.look is None else Plan()
             self.ready = (params, plan)
-            lines = plan_lines(plan)
+            lines = plan_lines(plan) if self.verb.look is None else [LATER]
             if plan.dollars_per_hour is not None and not any("/h" in note for note in plan.notes):
                 lines.append([("costs ", Tone.MUTED), (dollars(plan.dollars_per_hour), Tone.STRONG)])
         except CockpitError as error:

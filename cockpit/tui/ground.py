@@ -61,7 +61,7 @@ class Ground(App[int]):
         """The table in front, or the pane below a text."""
         room = self.detail.room
         if room is not None and room.view is not None:
-            return self.detail.table
+            return self.detail.below if self.detail.front is self.detail.below else self.detail.table
         return self.panes[self.active]
 
     def focus_of(self) -> tuple[View, list[Any]]:
@@ -103,6 +103,7 @@ class Ground(App[int]):
         self.heat.reload(self.scene)
         if self.detail.room is not None and self.detail.room.view is not None:
             self.detail.table.reload(self.scene)
+            self.detail.below.reload(self.scene)
         self.tell()
         self.lay_out()
 
@@ -112,8 +113,8 @@ class Ground(App[int]):
         self._name_place()
         context, caution, keys = self.around
         context.put(status.context_parts(self.place, self.scene))
-        faults = [fault for name in ("cluster", "jobs", "nodepools", "efa") for fault in self.panes[name].order.faults.values()]
-        caution.put(status.caution_parts(status.cautions(self.scene, faults), self.desk.last_command))
+        faults = [fault for name in ("cluster", "jobs", "nodepools", "efa") for fault in self.panes[name].order.newest_faults()]
+        caution.put(status.caution_parts(status.cautions(self.scene, faults), self.desk.last_command, self.terminal_size.width - 2))
         keys.put(status.key_parts(self.footer()))
 
     def _place(self) -> Place:

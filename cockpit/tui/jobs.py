@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cockpit.model import Job, Phase, Progress
+from cockpit.diagnosis import end_in_words, finding_of
+from cockpit.model import Finding, Job, Phase, Pod, Progress
 from cockpit.snapshot import Snapshot
 from cockpit.store import Changes
 from cockpit.tui.bars import bar, sparkline
 from cockpit.tui.cells import BLANK, DASH, UNKNOWN, Cell, Part, Tone, age, cell, count, dollars, natural, short_node
+from cockpit.tui.checkpoints import Checkpoints
 from cockpit.tui.cluster import Pods, pod_state
+from cockpit.tui.findings import cause_part, caution, lines, troubled_by
 from cockpit.tui.gpus import mean
 from cockpit.tui.views import Column, Scene, Sums, View
 
@@ -28,6 +31,7 @@ LOOK = {
     Phase.FAILED: ("✖", Tone.BAD),
 }
 WAITING = frozenset({Phase.QUEUED, Phase.PENDING, Phase.PROVISIONING, Phase.PULLING, Phase.RESTARTING})
+STALLED = cell("✖ stalled", Tone.BAD)
 SLOW_SECONDS = 300.0
 SPARK_CELLS = 10
 
@@ -57,6 +61,7 @@ class Jobs(View):
 
     def __init__(self) -> None:
         self._waiting: set[Any] = set()
+        self._troubled: set[Any] = set()
         self.columns = (
             Column("namespace", "NS", 8, drop=9),
             Column("job", "JOB", 20, flex=2, most=50, sort=lambda scene, key: natural(key.name)),
@@ -77,29 +82,30 @@ class Jobs(View):
         touched = changes.get("jobs", empty) | changes.get("progress", empty) | changes.get("pods_by_job", empty)
         if changes.keys() & {"workloads", "nodeclaims", "events"}:
             touched |= self._waiting
-        return touched
+        return touched | troubled_by(scene, changes, self._troubled)
 
     def cells(self, scene: Scene, key: Any) -> tuple[Cell, ...]:
         picture, job = scene.snapshot, scene.snapshot.jobs[key]
-        phase, progress = picture.phase_of(job), picture.progress.get(key)
+        phase, progress, finding = picture.phase_of(job), picture.progress.get(key), finding_of(picture, job)
         up, wanted = picture.ranks_up(job), job.ranks_wanted
         short = not phase.over and up is not None and wanted is not None and up < wanted and phase is Phase.TRAINING
         return (
             cell(key.namespace, Tone.MUTED),
             cell(key.name, Tone.STRONG),
             cell(job.strategy or UNKNOWN, Tone.MUTED),
-            phase_cell(phase),
+            STALLED if finding is not None and phase is Phase.TRAINING else phase_cell(phase),
             cell(_known(wanted), Tone.MUTED) if phase.over else cell(f"{_known(up)}/{_known(wanted)}", Tone.WARN if short else Tone.PLAIN),
             cell(steps(job, progress)),
-            self._trend(picture, job, phase, progress),
+            self._trend(picture, job, phase, progress, finding),
             cell(dollars(picture.job_price(key), per_hour=False)) if picture.job_price(key) != 0 and not phase.over else BLANK,
             cell(short_age(scene.now - job.created), Tone.MUTED) if job.created else DASH,
         )
 
-    def _trend(self, picture: Snapshot, job: Job, phase: Phase, progress: Progress | None) -> Cell:
-        why = picture.reason_of(job)
-        if why:
-            return cell(why, Tone.BAD if phase is Phase.FAILED else Tone.WARN if phase is Phase.RESTARTING else Tone.MUTED)
+    def _trend(self, picture: Snapshot, job: Job, phase: Phase, progress: Progress | None, finding: Finding | None) -> Cell:
+        if finding is not None:
+            return cell(*cause_part(finding, job))
+        if why := picture.reason_of(job):
+            return cell(why, Tone.MUTED)
         if progress is None or progress.loss is None:
             return cell(f"↻ {job.restarts} restarts", Tone.WARN) if job.restarts else BLANK
         speed = f" {progress.tokens_per_second:,.0f} tok/s" if progress.tokens_per_second and not phase.over else ""
@@ -122,11 +128,10 @@ class Jobs(View):
 
     def fault(self, scene: Scene, key: Any) -> tuple[int, str] | None:
         job = scene.snapshot.jobs[key]
-        phase = scene.snapshot.phase_of(job)
-        if phase is Phase.FAILED:
-            return 3, f"{key.name} failed: {scene.snapshot.reason_of(job)}"
-        if phase is Phase.RESTARTING:
-            return 2, f"{key.name} is restarting: {scene.snapshot.reason_of(job) or 'a pod is down'}"
+        phase, trouble = scene.snapshot.phase_of(job), caution(scene, job)
+        (self._troubled.discard if trouble is None else self._troubled.add)(key)
+        if trouble is not None:
+            return trouble
         if phase in (Phase.PENDING, Phase.PROVISIONING) and job.created and scene.now - job.created > SLOW_SECONDS:
             return 2, f"{key.name} waits {age(scene.now - job.created)}: {scene.snapshot.reason_of(job)}"
         return None
@@ -196,7 +201,7 @@ class JobRoom(Pods):
 
     def touched(self, scene: Scene, changes: Changes) -> Iterable[Any] | None:
         empty: frozenset[Any] = frozenset()
-        return changes.get("pods", empty) | changes.get("gpus_by_pod", empty)
+        return changes.get("pods", empty) | changes.get("gpus_by_pod", empty) | changes.get("lastwords", empty)
 
     def cells(self, scene: Scene, key: Any) -> tuple[Cell, ...]:
         pod = scene.snapshot.pods[key]
@@ -210,8 +215,13 @@ class JobRoom(Pods):
             cell(str(pod.restarts), Tone.WARN if pod.restarts else Tone.MUTED),
             cell(short_node(pod.node)) if pod.node else DASH,
             used,
-            cell(pod.message, Tone.MUTED),
+            cell(self._why(scene, pod), Tone.MUTED),
         )
+
+    def _why(self, scene: Scene, pod: Pod) -> str:
+        """The last words of its ranks where it ended, else what the pod says of itself."""
+        words = scene.snapshot.lastwords.get(pod.key) if pod.exit_code else None
+        return (end_in_words(words) if words is not None else "") or pod.message
 
     def _ranks(self, scene: Scene, index: int | None, replica: str) -> str:
         job = scene.snapshot.jobs.get(self.job)
@@ -225,6 +235,9 @@ class JobRoom(Pods):
         pod = scene.snapshot.pods[key]
         return _place(pod.index, pod.replica)
 
+    def below(self) -> View | None:
+        return Checkpoints(self.job)
+
     def room(self) -> dict[str, str]:
         return {"jobs": self.job.name, "namespaces": self.job.namespace}
 
@@ -234,8 +247,7 @@ class JobRoom(Pods):
             return [(("✖ this job is gone", Tone.BAD),)]
         progress = picture.progress.get(self.job)
         glyph, tone = LOOK[picture.phase_of(job)]
-        why = picture.reason_of(job)
-        lines: list[tuple[Part, ...]] = [
+        told: list[tuple[Part, ...]] = [
             (
                 (f"{glyph} {picture.phase_of(job).value}", tone),
                 (f"   {self.job.kind} · {job.strategy or UNKNOWN} · ranks {picture.ranks_up(job) or 0}/{job.ranks_wanted or UNKNOWN}", Tone.PLAIN),
@@ -244,7 +256,7 @@ class JobRoom(Pods):
         ]
         if progress is not None:
             wanted = progress.steps or job.steps_wanted
-            lines.append(
+            told.append(
                 (
                     (f"step {steps(job, progress)}  ", Tone.PLAIN),
                     *(bar(progress.step / wanted, 24) if wanted else ()),
@@ -254,9 +266,7 @@ class JobRoom(Pods):
                     (f"  {progress.tokens_per_second:,.0f} tokens/s" if progress.tokens_per_second else "", Tone.MUTED),
                 )
             )
-        if why:
-            lines.append(((why, Tone.WARN),))
-        return lines
+        return [*told, *lines(scene, job)]
 
     def api_path(self, scene: Scene, key: Any) -> str:
         return super().api_path(scene, key) if key is not None else job_path(scene.snapshot, self.job)

@@ -150,10 +150,14 @@ class Order:
 
     def _judge(self, scene: Scene, key: Any) -> None:
         fault = self.view.fault(scene, key)
-        if fault is None:
+        if fault != self.faults.get(key):
             self.faults.pop(key, None)
-        else:
+        if fault is not None:
             self.faults[key] = fault
+
+    def newest_faults(self) -> list[tuple[int, str]]:
+        """What is wrong with the rows, what came last first."""
+        return list(reversed(self.faults.values()))
 
     def _hide(self, key: Any, hidden: bool) -> None:
         if hidden != (key in self._hidden):

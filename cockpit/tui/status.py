@@ -6,17 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from textual.widgets import Static
 
 from cockpit.model import Health, State
 from cockpit.tui.cells import Part, Tone, age
-from cockpit.tui.lines import content
+from cockpit.tui.lines import content, padded
 from cockpit.tui.views import Scene
 
 SEPARATOR: Part = (" · ", Tone.MUTED)
 WEIGHTY = frozenset({"api", "nodes", "pods", "jobs"})
 """Named first when several are not well."""
-QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "events", "volumeclaims", "priorities"})
+QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "lastwords", "events", "volumeclaims", "priorities"})
+LEAST_CELLS = 24
+"""What must be left of a sentence's beginning for it to be worth cutting."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +147,25 @@ def _unreadable(scene: Scene) -> list[tuple[int, str]]:
     return [(2, f"{', '.join(sorted(down))} cannot be read: {said}")] if down else []
 
 
-def caution_parts(found: Sequence[tuple[int, str]], last_command: str) -> list[Part]:
-    """The caution line; when nothing is wrong it shows the last command that was run, quietly."""
+def caution_parts(found: Sequence[tuple[int, str]], last_command: str, width: int = 1 << 16) -> list[Part]:
+    """The caution line; when nothing is wrong it shows the last command that was run, quietly.
+
+    Where `width` is too small the middle gives way: what can be done, after the last semicolon, stays whole.
+    """
     if not found:
         return [("› " + last_command, Tone.MUTED)] if last_command else [("✓ all quiet", Tone.MUTED)]
     severity, text = found[0]
     head = ("✖ ALERT" if severity >= 3 else "▲ CAUTION") + (f" {len(found)}" if len(found) > 1 else "")
-    return [(head, Tone.BAD if severity >= 3 else Tone.WARN), (f"  {text}", Tone.PLAIN)]
+    return [(head, Tone.BAD if severity >= 3 else Tone.WARN), (f"  {both_ends(text, width - cell_len(head) - 2)}", Tone.PLAIN)]
+
+
+def both_ends(text: str, width: int) -> str:
+    """A sentence made to fit by cutting its first part, so that its last clause stays whole; left to the line where even that is too long."""
+    first, semicolon, last = text.rpartition("; ")
+    room = width - cell_len(semicolon + last)
+    if cell_len(text) <= width or not semicolon or room < LEAST_CELLS:
+        return text
+    return padded(first, room) + semicolon + last
 
 
 def key_parts(keys: Iterable[tuple[str, str, bool]]) -> list[Part]:

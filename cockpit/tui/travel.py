@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping
 
 from cockpit.errors import BadInput
+from cockpit.tui.checkpoints import Checkpoints
 from cockpit.tui.cluster import Nodes, Pods
 from cockpit.tui.efa import Efa
 from cockpit.tui.gpus import Gpus
@@ -35,6 +36,8 @@ VIEW_WORDS: Mapping[str, Callable[[], View]] = {
     "po": Pods,
     "pod": Pods,
     "pods": Pods,
+    "ckpt": Checkpoints,
+    "checkpoints": Checkpoints,
     "ev": Events,
     "events": Events,
     "queue": Queues,

@@ -97,6 +97,11 @@ class Verbs:
         except CockpitError as error:
             return error.message
 
+    def key_from(self, kind: str) -> str:
+        """The key, as a person reads it, of the first action that takes rows of this kind and may be used; empty when there is none."""
+        found = (action for action in self.actions if action.key and kind in action.fills and action.risk is not Risk.READ and self.allowed(action))
+        return next((key_shown(action.key) for action in found), "")
+
     def stream_for(self, kind: str) -> Action | None:
         """The streaming action that reads rows of this kind."""
         return next((action for action in self.actions if action.streams and plural(kind) in _kinds(action)), None)

@@ -21,13 +21,20 @@ Sums = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Scene:
-    """What is looked at: a snapshot, the namespace (None: all), the clock, and whether only faulty rows are shown."""
+    """What is looked at: a snapshot, the namespace (None: all), the clock, and whether only faulty rows are shown.
+
+    `restore_key` is the key that goes back to a checkpoint, as a person reads it; empty where there is none. `reading` says what is being read from
+    outside now, `misread` why the last such reading failed; both empty at rest.
+    """
 
     snapshot: Snapshot = field(default_factory=Snapshot)
     namespace: str | None = None
     now: float = field(default_factory=time.time)
     faults_only: bool = False
     connected: bool = False
+    restore_key: str = ""
+    reading: str = ""
+    misread: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,12 +103,20 @@ class View:
         return ()
 
     def fault(self, scene: Scene, key: Any) -> tuple[int, str] | None:
-        """What is wrong with the row, as (severity, sentence): 3 error, 2 warning, 1 note."""
+        """What is wrong with the row, as (severity, sentence): 4 error with a way out, 3 error, 2 warning, 1 note."""
         return None
 
     def headline(self, scene: Scene, rows: int, sums: Sums) -> str:
         """The totals shown in the title, with units."""
         return f"{rows:,} {self.noun}{'' if rows == 1 else 's'}"
+
+    def alert(self, scene: Scene) -> str:
+        """What is wrong with the whole view beyond its sources, in words for the title."""
+        return ""
+
+    def below(self) -> View | None:
+        """A second table of the same room."""
+        return None
 
     def enter(self, scene: Scene, key: Any) -> View | None:
         """What Enter opens."""

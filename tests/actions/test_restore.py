@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -103,11 +102,19 @@ def test_other_ranks_and_strategies_settle_what_only_fitted_the_old_shape() -> N
 
 def test_a_running_job_is_stopped_first_and_its_gpus_and_place_count_as_free() -> None:
     running = shown(saved(40), jobs=[t5({"nproc": 8}, conditions=())], pods=[pod("a", "n1"), pod("b", "n2")])
-    plan = restored(dataclasses.replace(running), nproc=8)
+    plan = restored(running, nproc=8)
     assert [one.verb for one in plan.changes] == ["delete", "delete", "wait", "apply", "create"]
     assert RESTORE.risk_of(plan) is Risk.DESTROY
     assert any("pods die" in note for note in plan.notes)
     assert plan.changes[2].selector == "training.kubeflow.org/job-name=t5"
+
+
+def test_pods_on_a_node_that_does_not_answer_are_given_up_before_they_are_waited_for() -> None:
+    nodes = [node("n1"), node("n2", ready=False)]
+    plan = restored(shown(saved(40), jobs=[t5({"nproc": 8}, conditions=())], pods=[pod("a", "n1"), pod("b", "n2")], nodes=nodes), nproc=8, nodes=1)
+    assert [one.verb for one in plan.changes[:4]] == ["delete", "delete", "delete", "wait"]
+    given_up = plan.changes[2]
+    assert (given_up.target.name, given_up.grace_seconds) == ("b", 0) and "n2 does not answer" in given_up.summary
 
 
 def test_names_count_on() -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nursery import Forked, Nursery
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_SECONDS = 60
@@ -34,23 +35,36 @@ FOREIGN = (
 )
 
 
+def environment(**env: str) -> dict[str, str]:
+    """What a rank is started with: nothing of the torchrun or pod that the tests may run in."""
+    clean = {name: value for name, value in os.environ.items() if name not in FOREIGN and not name.startswith("PET_")}
+    return clean | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **env}
+
+
 class Training:
     """One started process: its parsed JSON lines, its stderr, its end."""
 
-    def __init__(self, arguments: list[str], folder: Path, env: dict[str, str]) -> None:
-        clean = {name: value for name, value in os.environ.items() if name not in FOREIGN and not name.startswith("PET_")}
-        clean |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **env}
-        self.out, self.err = folder / "stdout", folder / "stderr"
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.out, self.err = folder, folder / "stdout", folder / "stderr"
+        self.process: subprocess.Popen[bytes] | Forked
+
+    def spawn(self, arguments: list[str], env: dict[str, str]) -> None:
+        """`python ARGUMENTS...`, as its user starts it."""
         with self.out.open("wb") as out, self.err.open("wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=folder,
-                env=clean,
+                cwd=self.folder,
+                env=env,
                 stdout=out,
                 stderr=err,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
+
+    def fork(self, nursery: Nursery, arguments: list[str], env: dict[str, str]) -> None:
+        """The same for `-m MODULE FLAGS...`, with the imports done."""
+        _, module, *flags = arguments
+        self.process = nursery.start(module, flags, self.folder, env, self.out, self.err)
 
     def lines(self) -> list[dict[str, Any]]:
         whole = self.out.read_text().rpartition("\n")[0]
@@ -90,20 +104,50 @@ class Training:
 Start = Callable[..., Training]
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Callable[[], Nursery]]:
+    """Made when the first rank is wanted of it."""
+    made: list[Nursery] = []
+
+    def _nursery() -> Nursery:
+        if not made:
+            made.append(Nursery())
+        return made[0]
+
+    yield _nursery
+    for one in made:
+        one.close()
+
+
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts `python ARGUMENTS...` with extra environment; nothing it started is left afterwards."""
+def begin(tmp_path: Path, nursery: Callable[[], Nursery]) -> Iterator[Start]:
+    """Starts a process in a folder of its own, forked or not; nothing it started is left afterwards."""
     started: list[Training] = []
 
-    def _start(*arguments: str, **env: str) -> Training:
+    def _begin(arguments: list[str], env: dict[str, str], forked: bool) -> Training:
         folder = tmp_path / f"process{len(started)}"
         folder.mkdir()
-        started.append(Training(list(arguments), folder, env))
-        return started[-1]
+        one = Training(folder)
+        if forked:
+            one.fork(nursery(), arguments, environment(**env))
+        else:
+            one.spawn(arguments, environment(**env))
+        started.append(one)
+        return one
 
-    yield _start
+    yield _begin
     for training in started:
         _end(training)
+
+
+@pytest.fixture
+def start(begin: Start) -> Start:
+    """Starts `python ARGUMENTS...` with extra environment."""
+
+    def _start(*arguments: str, **env: str) -> Training:
+        return begin(list(arguments), env, forked=False)
+
+    return _start
 
 
 def _end(training: Training) -> None:
@@ -117,16 +161,27 @@ def _end(training: Training) -> None:
                 os.kill(int(link.parent.name), signal.SIGKILL)
 
 
-@pytest.fixture
-def start_ranks(start: Start) -> Callable[..., list[Training]]:
+def ranks_of(begin: Start, forked: bool) -> Callable[..., list[Training]]:
     """Ranks without torchrun, as a PyTorchJob sets them up: RANK, WORLD_SIZE and MASTER_*."""
 
     def _start(*flags: str, strategy: str = "ddp", world_size: int = 2, **env: str) -> list[Training]:
         master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)), "WORLD_SIZE": str(world_size)}
         ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(world_size)} for rank in range(world_size)]
-        return [start("-m", f"training.{strategy}", *flags, **one, **master, **env) for one in ranks]
+        return [begin(["-m", f"training.{strategy}", *flags], {**one, **master, **env}, forked=forked) for one in ranks]
 
     return _start
+
+
+@pytest.fixture
+def start_ranks(begin: Start) -> Callable[..., list[Training]]:
+    """Ranks from nothing."""
+    return ranks_of(begin, forked=False)
+
+
+@pytest.fixture
+def fork_ranks(begin: Start) -> Callable[..., list[Training]]:
+    """The same, forked from a process that has imported torch and DeepSpeed: for the long matrices."""
+    return ranks_of(begin, forked=True)
 
 
 def free_ports(count: int) -> int:
@@ -154,12 +209,16 @@ class Flaky(BaseHTTPRequestHandler):
     """Passes requests on to moto, but for the share that it answers with 500 or 503, or not at all; sometimes after they went through."""
 
     protocol_version = "HTTP/1.1"
-    upstream, share, denied, chance = "", 0.0, False, random.Random(7)
+    upstream, share, chance = "", 0.0, random.Random(7)
+    refused: tuple[int, str] | None = None  # a status, for every PUT to a key that ends so
+    pause_seconds = 0.0  # before each answer
 
     def _pass(self) -> None:
         body = self._chunks() if self.headers.get("Transfer-Encoding") == "chunked" else self.rfile.read(int(self.headers["Content-Length"] or 0))
-        if self.denied and self.command == "PUT":
-            return self._answer(403, {}, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+        threading.Event().wait(self.pause_seconds)
+        if self.refused and self.command == "PUT" and self.path.partition("?")[0].endswith(self.refused[1]):
+            code = "AccessDenied" if self.refused[0] == 403 else "InternalError"
+            return self._answer(self.refused[0], {}, b"<Error><Code>%s</Code><Message>no</Message></Error>" % code.encode())
         fails = self.chance.random() < self.share
         if fails and self.chance.random() < 0.5:
             return self._answer(self.chance.choice((500, 503)), {}, b"<Error><Code>SlowDown</Code><Message>again</Message></Error>")
@@ -200,6 +259,11 @@ class Flaky(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+class Proxy(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has given up is no error of the proxy's."""
+
+
 @pytest.fixture
 def flaky(monkeypatch, tmp_path) -> Iterator[type[Flaky]]:
     """A bucket `runs` of moto's, and the proxy in front of it that AWS_ENDPOINT_URL names."""
@@ -209,7 +273,7 @@ def flaky(monkeypatch, tmp_path) -> Iterator[type[Flaky]]:
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    proxy = ThreadingHTTPServer(("127.0.0.1", 0), Flaky)
+    proxy = Proxy(("127.0.0.1", 0), Flaky)
     threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
     host, port = server.get_host_and_port()
     monkeypatch.setattr(Flaky, "upstream", f"{host}:{port}")

@@ -65,7 +65,8 @@ def test_checkpoints_are_kept_and_said_as_asked(tmp_path, capsys):
     assert [(line["step"], line["state"]) for line in said] == [(step, "whole") for step in (2, 4, 6, 8, 10, 11)]
     assert all(line["size_bytes"] > 1_000_000 and 0 < line["stall_seconds"] <= line["seconds"] for line in said)
     (whole,) = [one.manifest for one in verdicts(FolderPlace(tmp_path)) if one.step == 11]
-    assert (whole.strategy, whole.world_size, whole.model, whole.data) == ("ddp", 1, "tiny", {"seed": 0, "step": 11, "global_batch": 4})
+    assert (whole.strategy, whole.world_size, whole.model) == ("ddp", 1, "tiny")
+    assert whole.data == {"seed": 0, "step": 11, "global_batch": 4, "samples": 44}
     assert whole.shapes["blocks.0.attention.keys.weight"] == [32, 64]
     assert whole.versions["torch"] == torch.__version__
 
@@ -203,21 +204,6 @@ def test_the_weights_saved_are_those_of_the_call_whatever_training_does_meanwhil
     assert again.load(Dcp(layer, optimizer)) == 1
     assert layer.weight.tolist() == [[1.0] * 3] * 2
     again.close()
-
-
-def test_a_bucket_that_fails_one_request_in_five_is_trained_with_and_gone_on_from(flaky, monkeypatch, capsys):
-    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda self, context: 0.01)
-    place = "s3://runs/trained"
-    trained(place, "--steps", "8", "--checkpoint-every", "4")
-    undisturbed = steps(lines(capsys)[0])
-    open_store(place).remove(entry_of(8))
-    monkeypatch.setattr(flaky, "share", 0.2)
-    assert trained(place, "--steps", "8") == 0
-    said, _ = lines(capsys)
-    assert said[0]["resumed_from"] == 4
-    assert steps(said) == {step: loss for step, loss in undisturbed.items() if step > 4}
-    monkeypatch.setattr(flaky, "share", 0.0)
-    assert {one.step: one.state for one in verdicts(open_store(place), "full")} == {4: "whole", 8: "whole"}
 
 
 def test_two_jobs_do_not_write_one_folder(tmp_path):

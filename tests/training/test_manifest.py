@@ -1,4 +1,4 @@
-"""training/manifest.py: what is whole, what is torn, what may be deleted, what may be loaded; without torch."""
+"""training/manifest.py and lineage.py: what is whole, what is torn, what may be deleted, what may be loaded; without torch."""
 
 import fcntl
 import json
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from training import manifest
-from training.manifest import CHUNK_BYTES, FolderPlace, Manifest, NotWhole, crc32_of, entry_of, expendable, parse, refusal, verdicts, verify
+from training.lineage import READS, expendable, refusal
+from training.manifest import CHUNK_BYTES, FolderPlace, Manifest, NotWhole, crc32_of, entry_of, parse, verdicts, verify
 
 SIZES = {"__0_0.distcp": 70_000, "__1_0.distcp": 65_536, ".metadata": 4_000, "rng_0.pt": 5_000, "empty": 0}
 
@@ -23,7 +24,7 @@ def commit(place: Path, step: int, sequence: int = 1, strategy: str = "ddp", wor
     for name, size in SIZES.items():
         (folder / name).write_bytes(noise.randbytes(size))
     one = Manifest(
-        step=step, sequence=sequence, strategy=strategy, format=manifest.READS[strategy], stage=stage, world_size=world_size,
+        step=step, sequence=sequence, strategy=strategy, format=READS[strategy], stage=stage, world_size=world_size,
         model="tiny", shapes={"a": [2, 3], "b": [4]}, data={"seed": 0, "step": step, "global_batch": 8}, rng="rng_{rank}.pt", folder="",
         files={name: crc32_of(folder / name) for name in SIZES}, code="c0de", versions={"torch": "2.13.0"}, time=1_795_000_000.5,
     )  # fmt: skip
@@ -36,7 +37,7 @@ def test_a_manifest_reads_back_and_a_checkpoint_is_whole(tmp_path):
     assert parse(one.dump()) == one
     (verdict,) = verdicts(FolderPlace(tmp_path), "full")
     assert (verdict.state, verdict.why, verdict.step, verdict.manifest) == ("whole", "", 10, one)
-    assert verdict.row()["size_bytes"] == sum(SIZES.values())
+    assert verdict.row()["size_bytes"] == verdict.row()["read_bytes"] == sum(SIZES.values())
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -71,6 +72,31 @@ def test_samples_find_a_flipped_bit_where_they_look_and_full_everywhere(tmp_path
     file.write_bytes(sound[:35_500] + bytes([sound[35_500] ^ 1]) + sound[35_501:])
     assert verify(place, entry_of(10), "sizes").state == "whole"
     assert verify(place, entry_of(10), "full").state == "torn"
+
+
+def test_a_sampled_verdict_says_how_much_it_has_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "CHUNK_BYTES", 1_000)
+    commit(tmp_path, 10)
+    place = FolderPlace(tmp_path)
+    read = {depth: verify(place, entry_of(10), depth).read_bytes for depth in ("sizes", 0, 1, 7, "sampled", 10**6, "full")}
+    assert read["sizes"] == read[0] == 0
+    assert read[1] in (536, 1_000)
+    assert 6_536 <= read[7] <= 7_000
+    assert 7_536 <= read["sampled"] <= 11_536
+    assert read[10**6] == read["full"] == sum(SIZES.values())
+    (tmp_path / entry_of(10) / "rng_0.pt").unlink()
+    assert verify(place, entry_of(10), "full").read_bytes is None
+
+
+def test_random_samples_come_to_every_chunk_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "CHUNK_BYTES", 1_000)
+    one = commit(tmp_path, 10)
+    seen: set[tuple[str, int]] = set()
+    for _ in range(400):
+        drawn = manifest.chunks(one, 7)
+        assert len(set(drawn)) == 7
+        seen |= set(drawn)
+    assert seen == set(manifest.chunks(one))
 
 
 def test_a_file_longer_than_a_chunk_has_a_checksum_for_each(tmp_path):
@@ -179,8 +205,32 @@ def test_it_runs_alone_from_stdin_as_in_a_pod(tmp_path):
     assert (rows[0]["strategy"], rows[0]["world_size"], rows[1]["strategy"]) == ("ddp", 2, None)
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "whole: 144,536 of 144,536 bytes read"),
+        (["--sample", "0"], "whole: 0 of 144,536 bytes read"),
+        (["--full"], "whole: 144,536 of 144,536 bytes read"),
+    ],
+)
+def test_a_line_for_people_says_what_was_read(tmp_path, flags, said):
+    commit(tmp_path, 10)
+    (tmp_path / entry_of(20)).mkdir()
+    done = subprocess.run([sys.executable, "-I", manifest.__file__, str(tmp_path), *flags], capture_output=True, text=True, check=True)
+    whole, torn = done.stdout.splitlines()
+    assert whole == f"{entry_of(10)}  {said}"
+    assert torn.startswith(f"{entry_of(20)}  torn: it has no manifest.json")
+
+
+@pytest.mark.parametrize("flags", [("--sample", "-1"), ("--sample", "all"), ("--sample", "3", "--full")])
+def test_a_sample_that_cannot_be_taken_is_refused(tmp_path, flags):
+    done = subprocess.run([sys.executable, "-I", manifest.__file__, str(tmp_path), *flags], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--sample" in done.stderr
+
+
 def test_it_imports_the_standard_library_alone():
-    wanted = "import sys, training.manifest; print({m.partition('.')[0] for m in sys.modules} - sys.stdlib_module_names - {'training'})"
+    wanted = "import sys, training.lineage; print({m.partition('.')[0] for m in sys.modules} - sys.stdlib_module_names - {'training'})"
     done = subprocess.run([sys.executable, "-S", "-c", wanted], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
     assert done.stdout.strip() in ("set()", "{'__main__'}")
 

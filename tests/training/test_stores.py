@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from training import stores
-from training.manifest import READS, Manifest, crc32_of, entry_of, verdicts
+from training.lineage import READS
+from training.manifest import Manifest, crc32_of, entry_of, verdicts
 from training.stores import Folder, Locked, open_store
 
 REPOSITORY = Path(__file__).parents[2]
@@ -184,12 +185,12 @@ def test_a_store_that_denies_writing_says_so_and_keeps_what_there_is(flaky, monk
     store.lock()
     try:
         store.commit(written(store, 10), "a1")
-        monkeypatch.setattr(flaky, "denied", True)
+        monkeypatch.setattr(flaky, "refused", (403, ""))
         with pytest.raises(OSError, match="AccessDenied"):
             written(store, 20)
         assert states(store)[10] == "whole"
     finally:
-        monkeypatch.setattr(flaky, "denied", False)
+        monkeypatch.setattr(flaky, "refused", None)
         store.unlock()
     with pytest.raises(OSError, match="NoSuchBucket"):
         open_store("s3://nowhere/run").lock()

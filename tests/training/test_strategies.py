@@ -1,4 +1,6 @@
-"""What only one strategy has: FSDP2 in its shardings, flags that cannot be followed, AMX told from what the processor has."""
+"""What only one strategy has: FSDP2 in its shardings, micro-batches, flags that cannot be followed, AMX told from what the processor has."""
+
+from importlib.util import find_spec
 
 import pytest
 
@@ -8,6 +10,8 @@ from one_rank import lines, process_group, refused, steps, trained  # noqa: E402
 
 from training import amx  # noqa: E402
 from training.options import read_options  # noqa: E402
+
+NEEDS_DEEPSPEED = pytest.mark.skipif(not find_spec("deepspeed"), reason="deepspeed is not installed (pip install '.[deepspeed]')")
 
 
 @pytest.mark.parametrize(
@@ -53,3 +57,39 @@ def test_a_rank_takes_its_share_of_the_cores(monkeypatch):
     every = amx.threads()
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert 1 <= amx.threads() == max(1, every // 2)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_micro_batches_change_the_losses_by_rounding_only(tmp_path, capsys, strategy):
+    shape = ("--steps", "6", "--global-batch", "8", "--warmup", "0")
+    trained(tmp_path / "a", *shape, strategy=strategy)
+    whole = list(steps(lines(capsys)[0]).values())
+    trained(tmp_path / "b", *shape, "--accumulate", "4", strategy=strategy)
+    assert list(steps(lines(capsys)[0]).values()) == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", [("ddp",), ("fsdp",), *(pytest.param(("zero", "--stage", stage), marks=NEEDS_DEEPSPEED) for stage in "123")])
+def test_micro_batches_on_two_ranks(start_ranks, strategy):
+    name, *flags = strategy
+    seen = []
+    for accumulate in ("1", "4"):
+        ranks = start_ranks(*flags, "--steps", "6", "--device", "cpu", "--global-batch", "16", "--accumulate", accumulate, strategy=name)
+        assert [one.wait() for one in ranks] == [0, 0]
+        seen.append([(line["loss"], line["grad_norm"]) for line in ranks[0].steps()])
+    assert [pytest.approx(pair, rel=1e-4) for pair in seen[0]] == seen[1]
+
+
+def test_a_batch_ranks_and_micro_batches_that_do_not_divide_are_refused_with_the_arithmetic(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert read_options("ddp", ["--global-batch", "12", "--accumulate", "3"]).micro_batch == 2
+    assert read_options("ddp", ["--accumulate", "3"]).batch == 12  # the preset's four, three times
+    said = refused(capsys, tmp_path, "--global-batch", "16", "--accumulate", "3")
+    assert "--global-batch 16 over 2 ranks x 3 micro-batches = 6 parts leaves 4 sequences over; 12 divides" in said
+
+
+def test_a_gpu_where_there_is_none_is_one_line_and_2(start_ranks):
+    ranks = start_ranks("--device", "cuda", CUDA_VISIBLE_DEVICES="")
+    assert [one.wait() for one in ranks] == [2, 2]
+    assert ranks[0].stderr() == "error: --device cuda: local rank 0 needs 1 GPUs, torch sees none here\n"
+    assert ranks[1].stderr() == ""

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed (pip install
 import torch.distributed as dist  # noqa: E402
 
 from training import ddp, report  # noqa: E402
-from training.data import NOISE, SYMBOLS, Stream  # noqa: E402
+from training.data import NOISE, SYMBOLS, Stream, Synthetic  # noqa: E402
 from training.model import PRESETS, Decoder, flops_per_token, parameter_count  # noqa: E402
 from training.optimizer import rate_at  # noqa: E402
 from training.options import Options, read_options  # noqa: E402
@@ -42,7 +42,7 @@ def group() -> Iterator[None]:
 
 
 def stream(seed: int = 3, batch: int = 4, rank: int = 0, world_size: int = 1) -> Stream:
-    return Stream(seed, 512, 32, batch, rank, world_size)
+    return Stream(Synthetic(seed, 512, 32), batch, rank, world_size)
 
 
 # data
@@ -72,9 +72,9 @@ def test_targets_are_the_tokens_one_later():
 
 
 def test_the_stream_hides_a_cycle_with_the_noise_it_states():
-    one = stream(batch=64)
+    one, cycle = stream(batch=64), Synthetic(3, 512, 32).cycle
     tokens, targets = one.batch_at(1)
-    follower = dict(zip(one.cycle.tolist(), one.cycle.roll(-1).tolist(), strict=True))
+    follower = dict(zip(cycle.tolist(), cycle.roll(-1).tolist(), strict=True))
     kept = sum(follower[a] == b for a, b in zip(tokens.flatten().tolist(), targets.flatten().tolist(), strict=True)) / tokens.numel()
     assert len(follower) == SYMBOLS
     assert kept == pytest.approx((1 - NOISE) ** 2, abs=0.05)

@@ -186,11 +186,12 @@ def facts() -> list[Any]:
                 "gpus",
                 "efa",
                 "progress",
+                "lastwords",
+                "volumeclaims",
                 "prices",
                 "events",
                 "queues",
                 "served",
-                "volumeclaims",
                 "priorities",
             )
         ),

@@ -98,8 +98,8 @@ def restarts_of(pods: Sequence[Object]) -> int:
 def _by_role(job: Object, pods: Sequence[Object]) -> tuple[str, str] | None:
     """Failed when a replica has failed for good; Succeeded when the master, or without one every worker, has."""
     roles = job["spec"]["pytorchReplicaSpecs"]
-    for role, spec in roles.items():
-        failed = sum(1 for pod in _of_role(pods, role) if phase_of(pod) == "Failed" and not _may_retry(spec, pod))
+    for role in roles:
+        failed = sum(1 for pod in _of_role(pods, role) if phase_of(pod) == "Failed" and not may_retry(job, pod))
         if failed:
             return "Failed", f"PyTorchJob {name_of(job)} is failed because {failed} {role} replica(s) failed."
     leader = "Master" if "Master" in roles else "Worker"
@@ -113,6 +113,14 @@ def _of_role(pods: Sequence[Object], role: str) -> list[Object]:
     return [pod for pod in pods if labels_of(pod).get(f"{shapes.LABEL}replica-type") == role.lower()]
 
 
-def _may_retry(spec: Mapping[str, Any], pod: Object) -> bool:
-    codes = exit_codes(pod, shapes.CONTAINER)
-    return spec.get("restartPolicy") == "ExitCode" and any(code in RETRYABLE for code in codes)
+def role_of(pod: Object) -> str:
+    """Master or Worker."""
+    return labels_of(pod).get(f"{shapes.LABEL}replica-type", "").capitalize()
+
+
+def may_retry(job: Object, pod: Object) -> bool:
+    """Whether the operator makes a failed pod anew: always, unless its role says Never, or ExitCode and the code is a permanent one."""
+    policy = (job["spec"]["pytorchReplicaSpecs"].get(role_of(pod)) or {}).get("restartPolicy", "OnFailure")
+    if policy == "ExitCode":
+        return any(code in RETRYABLE for code in exit_codes(pod, shapes.CONTAINER))
+    return policy != "Never"

@@ -20,7 +20,7 @@ from cockpit.sim.controllers.objects import (
     status_of,
 )
 from cockpit.sim.controllers.pods import exit_codes, is_finished, phase_of
-from cockpit.sim.controllers.pytorchjob_rules import RETRYABLE, job_condition, refuse, verdict_on
+from cockpit.sim.controllers.pytorchjob_rules import job_condition, may_retry, refuse, role_of, verdict_on
 from cockpit.sim.controllers.reconcilers import Key, Reconciler
 
 RESOURCE = "pytorchjobs.kubeflow.org"
@@ -101,22 +101,21 @@ class PyTorchJobs(Reconciler):
                 self.cluster.event(job, "Unschedulable", message, type="Warning", component=COMPONENT)
 
     def _restart_retryable(self, job: Object, pods: list[Object]) -> bool:
-        """Delete failed pods whose exit code may be retried (restartPolicy ExitCode); whether any was."""
-        count = 0
-        for pod in pods:
-            role = labels_of(pod).get(f"{shapes.LABEL}replica-type", "").capitalize()
-            spec = job["spec"]["pytorchReplicaSpecs"].get(role) or {}
-            codes = [code for code in exit_codes(pod, shapes.CONTAINER) if code in RETRYABLE]
-            if spec.get("restartPolicy") != "ExitCode" or phase_of(pod) != "Failed" or not codes or is_deleting(pod):
-                continue
+        """Delete failed pods that may be tried again, those that are going already included; whether there was any."""
+        failed = [pod for pod in pods if phase_of(pod) == "Failed" and may_retry(job, pod)]
+        for pod in failed:
+            if not is_deleting(pod):
+                self._restart(job, pod)
+        if failed and all(is_deleting(pod) for pod in failed):
+            self._say(self._current(job), "Restarting", _restarting(job, failed[0]), warning=True)
+        return bool(failed)
+
+    def _restart(self, job: Object, pod: Object) -> None:
+        codes = exit_codes(pod, shapes.CONTAINER)
+        if codes:
             message = f"Pod: {namespace_of(pod)}.{name_of(pod)} exited with code {codes[0]}"
             self.cluster.event(job, "ExitedWithCode", message, component=COMPONENT)
-            self._restart(job, pod, role)
-            count += 1
-        return count > 0
-
-    def _restart(self, job: Object, pod: Object, role: str) -> None:
-        message = f"PyTorchJob {name_of(job)} is restarting because 1 {role} replica(s) failed."
+        message = _restarting(job, pod)
         self.cluster.event(job, "PyTorchJobRestarting", message, type="Warning", component=COMPONENT)
         self._say(self._current(job), "Restarting", message, event=False)
         self.cluster.delete("pods", namespace_of(pod), name_of(pod), grace_seconds=0)
@@ -179,6 +178,10 @@ class PyTorchJobs(Reconciler):
 def is_over(job: Object) -> bool:
     """Whether the job has succeeded or failed."""
     return is_true(job, "Succeeded") or is_true(job, "Failed")
+
+
+def _restarting(job: Object, pod: Object) -> str:
+    return f"PyTorchJob {name_of(job)} is restarting because 1 {role_of(pod)} replica(s) failed."
 
 
 def _policy(job: Mapping[str, Any]) -> Object:

@@ -77,6 +77,24 @@ async def test_exit_code_policy_retries_signals_only(world: World, code: int, la
     assert ("PyTorchJobFailed" in said) == (code == 1)
 
 
+@pytest.mark.parametrize(("policy", "last"), [("OnFailure", ("Running", "True")), ("Always", ("Running", "True")), ("Never", ("Failed", "True"))])
+async def test_an_evicted_pod_is_made_anew_unless_its_role_says_never(world: World, policy: str, last: tuple[str, str]) -> None:
+    """A drain leaves a pod Failed while it is being deleted; the operator restarts the job where the policy lets it."""
+    furnish(world)
+    world.cluster.create(PYTORCH, pytorchjob(policy=policy))
+    await world.until(lambda: phase(world, "job-worker-0") == "Running" and types(world, PYTORCH, "job")[-1] == ("Running", "True"))
+    first = world.cluster.get("pods", "default", "job-worker-0")["metadata"]["uid"]
+    world.cluster.patch("pods", "default", "job-worker-0", {"metadata": {"finalizers": ["test/still-going"]}})
+    world.cluster.delete("pods", "default", "job-worker-0", grace_seconds=30)
+    world.cluster.patch("pods", "default", "job-worker-0", {"status": {"phase": "Failed"}}, subresource="status")
+    said = "PyTorchJobFailed" if policy == "Never" else "PyTorchJobRestarting"
+    await world.until(lambda: said in {reason for reason, _ in world.events("job")})
+    world.cluster.patch("pods", "default", "job-worker-0", {"metadata": {"finalizers": None}})
+    if policy != "Never":
+        await world.until(lambda: world.cluster.get("pods", "default", "job-worker-0")["metadata"]["uid"] != first)
+    await world.until(lambda: types(world, PYTORCH, "job")[-1] == last)
+
+
 async def test_a_suspended_pytorchjob_gives_its_pods_back(world: World) -> None:
     furnish(world)
     world.cluster.create(PYTORCH, pytorchjob())
