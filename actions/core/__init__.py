@@ -233,8 +233,8 @@ class Action:
     of a stream for a person; where `pipes` says that these parameters make a file of stdout, that is the `text` of a record, and lines go to stderr.
     `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds, changes nothing that stays, and
     its facts are applied to the store before `plan` is asked; a plan of a picture without them refuses and says so. `front` names what the action
-    works with ("kube" | "shell"; "kube-if-any", "kube-or-why": a cluster where one answers, else it goes without). `asks` opens the form first though no parameter is
-    required.
+    works with ("kube" | "shell"; "kube-if-any", "kube-or-why": a cluster where one answers, else it goes without). `asks` opens the form first
+    though no parameter is required.
     """
 
     name: str
