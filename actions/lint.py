@@ -76,7 +76,7 @@ ACTION = Action(
     streams=True,
     line=line,
     pipes=_pipes,
-    asks=True,
+    form=True,
     doc="Says what is wrong with manifests, each finding with file, line, path, why and the mended text; --fix prints the mended manifest. "
     "Works without a cluster; on one it adds its queues, pools, runtimes and the server's strict dry run. Exit 5 when errors or warnings are left.",
 )

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
+from actions.core.journal import Journal
+from actions.core.permissions import check, judged
 from cockpit.errors import (
     ActionFailed,
     BadInput,
@@ -28,7 +30,7 @@ from cockpit.errors import (
 from cockpit.flags import Asked
 from cockpit.narration import ask, say
 from cockpit.snapshot import Snapshot
-from cockpit.telling import in_time, judge, pour, tabulate, warn
+from cockpit.telling import alarm, in_time, judge, pour, tabulate, warn
 
 if TYPE_CHECKING:
     from cockpit.session import Session
@@ -144,6 +146,7 @@ class Call:
 
 def run(call: Call) -> None:
     """Run it; the answer is in `call.result`, a failure is raised."""
+    _remind(call)
     if call.action.plan is not None and call.action.records is not None:
         _errand(call)
     elif call.action.plan is not None:
@@ -200,7 +203,8 @@ def _planned(call: Call) -> tuple[Snapshot, Plan]:
         raise Disabled(f"{call.action.name}: {reason}")
     picture = _looked(call, picture)
     assert call.action.plan is not None
-    plan = call.action.plan(picture, call.params).on(call.world.simulated)
+    # The steps that this person may not take are told before the first is taken, and then none is.
+    plan = judged(call.action.plan(picture, call.params).on(call.world.simulated), call.world.clients)
     _preview(call, plan)
     return picture, plan
 
@@ -246,6 +250,14 @@ def _change(call: Call) -> None:
         _wait(call, call.action, plan.params or call.params)
 
 
+def _remind(call: Call) -> None:
+    """Say what an earlier cockpit was about to do when it was cut short."""
+    kube = call.world.clients.kube
+    for entry in Journal().cut_short(kube.cluster, kube.server) if kube is not None else ():
+        made = f"{len(entry.done)} of {len(entry.changes)} changes made"
+        say(f"warning: {entry.action} {entry.id} was cut short, {made}: --action finish --id {entry.id}, or --action undo --id {entry.id}")
+
+
 def _looked(call: Call, picture: Snapshot) -> Snapshot:
     """The picture with what the action reads from outside by itself; running out of time ends that reading."""
     if call.action.look is None or call.world.session is None:
@@ -260,8 +272,10 @@ def _preview(call: Call, plan: Plan) -> None:
     told = () if not call.asked.output and not needs_yes(call.action, plan) else tuple(change.summary for change in plan.changes)
     for line in (*plan.notes, *told):
         say(line)
-    for text in plan.warnings:
+    for text in (*plan.warnings, *(f"forbidden: {text}" for text in plan.denied)):
         warn(call, text)
+    if plan.denied:
+        call.result.changes = [change.to_dict() for change in plan.changes]
 
 
 def needs_yes(action: Action, plan: Plan) -> bool:
@@ -271,6 +285,8 @@ def needs_yes(action: Action, plan: Plan) -> bool:
 
 
 def _confirm(call: Call, plan: Plan) -> None:
+    """Agreed to, where that is asked; what is forbidden is not asked about."""
+    check(plan)
     if call.asked.yes or call.asked.dry_run or not needs_yes(call.action, plan):
         return
     word = plan.confirm if call.action.risk_of(plan) is Risk.SPEND else ""
@@ -284,10 +300,19 @@ def _confirm(call: Call, plan: Plan) -> None:
 
 
 def _apply(call: Call, plan: Plan) -> None:
-    from actions.core.apply import apply
+    from actions.core.apply import ApplyFailed, apply
 
-    params = plan.params or call.params
-    applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
+    params, stop, late = plan.params or call.params, threading.Event(), threading.Event()
+    timer = alarm(call.left(), late, stop)
+    try:
+        applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run, tell=say, stop=stop)
+    except ApplyFailed as error:
+        if late.is_set():
+            error.code, error.exit_code = TimedOut.code, TimedOut.exit_code
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
     call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
 
 

@@ -52,7 +52,7 @@ def pour(call: Call, picture: Snapshot) -> None:
 def in_time(call: Call) -> Iterator[threading.Event]:
     """An event that is set when the time allowed is over; TimedOut afterwards."""
     stop, late = threading.Event(), threading.Event()
-    timer = _alarm(call.left(), late, stop)
+    timer = alarm(call.left(), late, stop)
     try:
         yield stop
     finally:
@@ -62,7 +62,7 @@ def in_time(call: Call) -> Iterator[threading.Event]:
         raise TimedOut(f"{call.action.name} went on after {call.asked.timeout_seconds:g} s", "raise --timeout, or leave it out")
 
 
-def _alarm(seconds: float | None, late: threading.Event, stop: threading.Event) -> threading.Timer | None:
+def alarm(seconds: float | None, late: threading.Event, stop: threading.Event) -> threading.Timer | None:
     """Sets `late` and then `stop` when the time allowed is over; None when nothing limits it."""
     if seconds is None:
         return None

@@ -5,7 +5,6 @@ A cockpit that is killed meanwhile leaves its entry in the journal unfinished, w
 
 from __future__ import annotations
 
-import dataclasses
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from actions.core import Change, Clients, Plan, Result
-from actions.core.apply import ApplyFailed, described, perform
+from actions.core.apply import ApplyFailed, begun, described
 from actions.core.journal import Journal
+from actions.core.performing import Performer
+from actions.core.permissions import check
 from cockpit.errors import ActionFailed, CockpitError, TimedOut, Unreachable
 
 ENDS = (signal.SIGTERM, signal.SIGHUP)
@@ -31,27 +32,28 @@ def lasting(
     on_done: Callable[[Change], None] = lambda change: None,
 ) -> Iterator[Result]:
     """The plan's changes for as long as the block lasts; then their inverses, the last first. ApplyFailed where one cannot be made."""
+    check(plan)
     result = Result(action=action, warnings=list(plan.warnings))
     result.cluster, result.simulated = clients.kube.cluster, clients.kube.simulated
     book = journal or Journal()
-    entry = book.begin(action, result.cluster or "", dataclasses.asdict(params), plan.changes)
+    performer, entry = Performer(clients, book=book), begun(book, plan, clients, action, params)
     result.journal_id = entry
     made: list[Change] = []
     with _signals_interrupt():
         try:
             for index, change in enumerate(plan.changes):
-                _make(change, clients, made, result)
+                _make(change, performer, made, result)
                 book.mark(entry, index)
                 on_done(change)
             yield result
         finally:
-            _take_back(made, clients, book, entry)
+            _take_back(made, performer, entry)
 
 
-def _make(change: Change, clients: Clients, made: list[Change], result: Result) -> None:
+def _make(change: Change, performer: Performer, made: list[Change], result: Result) -> None:
     """Make one change; one whose answer never came may have been made, one that was refused was not."""
     try:
-        answer = perform(change, clients, dry_run=False)
+        answer = performer.perform(change)
     except (Unreachable, TimedOut, KeyboardInterrupt):
         made.append(change)
         raise
@@ -61,20 +63,20 @@ def _make(change: Change, clients: Clients, made: list[Change], result: Result) 
     result.changes.append(described(change, answer))
 
 
-def _take_back(made: list[Change], clients: Clients, book: Journal, entry: str) -> None:
+def _take_back(made: list[Change], performer: Performer, entry: str) -> None:
     left = []
     for change in reversed(made):
         if change.inverse is None:
             continue
         try:
-            perform(change.inverse, clients, dry_run=False)
+            performer.perform(change.inverse)
         except CockpitError as error:
             left.append((change.inverse, error))
     if left:
         inverse, why = left[0]
-        book.end(entry, "failed", f"{inverse.target} may still be there: {why.message}")
+        performer.book.end(entry, "failed", f"{inverse.target} may still be there: {why.message}")
         raise ActionFailed(f"{inverse.target} could not be removed: {why.message}", "; ".join(one.line for one, _ in left))
-    book.end(entry, "undone")
+    performer.book.end(entry, "undone")
 
 
 @contextmanager

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Change, Plan, Result, Risk, params_of, parse
 from actions.core.apply import ApplyFailed, apply
+from actions.core.journal import Entry, Journal
 from actions.core.passing import lasting
+from actions.core.permissions import judged
 from cockpit.errors import CockpitError
 from cockpit.tui.confirm import ConfirmScreen
 from cockpit.tui.detail import Room
@@ -18,6 +21,7 @@ from cockpit.tui.form import FormScreen
 from cockpit.tui.logs import Feed, following, turned
 from cockpit.tui.looking import Looks
 from cockpit.tui.textlines import Line
+from cockpit.tui.unfinished import UnfinishedScreen
 
 if TYPE_CHECKING:
     from cockpit.tui.app import CockpitApp
@@ -31,6 +35,8 @@ class Desk:
         self.feed: Feed | None = None
         self.looks = Looks(app)
         self.last_command = ""
+        self._told: deque[tuple[str, str]] = deque()
+        self._progress: Room | None = None
 
     def start(self, action: Action, values: Mapping[str, str]) -> None:
         """Begin an action with the values the row gives; says why when it does not apply."""
@@ -50,7 +56,8 @@ class Desk:
         The dialog opens within the key's own turn, so that a key typed ahead is an answer to it and no key of the pane.
         """
         given = {**self._here(action), **values}
-        if not values or self.app.verbs.missing(action, values) or action.plan is None:
+        asks = not values if action.form is None else action.form
+        if asks or self.app.verbs.missing(action, values) or action.plan is None:
             form = FormScreen(action, self.app.scene.snapshot, given)
             self.app.push_screen(form, lambda settled: self._settled(action, *settled) if settled is not None else None)
             return
@@ -82,16 +89,22 @@ class Desk:
         if plan.already and not plan.changes:
             self.app.say(plan.already)
         elif action.risk_of(plan) is Risk.READ:
-            self._begin(action, params, plan)
+            self._begin(action, plan.params or params, plan)
         else:
             dialog = ConfirmScreen(action, plan, self.app.place)
-            self.app.push_screen(dialog, lambda yes: self._begin(action, params, plan) if yes else None)
+            self.app.push_screen(dialog, lambda yes: self._begin(action, plan.params or params, dialog.plan) if yes else None)
+            self.app.run_worker(self._judge(dialog, plan), group="judge", exclusive=True, exit_on_error=False)
+
+    async def _judge(self, dialog: ConfirmScreen, plan: Plan) -> None:
+        """Tell the dialog which steps are forbidden; without a cluster there is nobody to ask, and nothing will be done either."""
+        session = self.app.session
+        dialog.judged(plan if session is None else await asyncio.to_thread(judged, plan, session.clients))
 
     def _begin(self, action: Action, params: Any, plan: Plan) -> None:
         if action.records is not None and self.app.session is not None:
-            self._errand(action, plan.params or params, plan)
-            return
-        self.app.run_worker(self._apply(action, params, plan), group="action", exit_on_error=False)
+            self._errand(action, params, plan)
+        else:
+            self.app.run_worker(self._apply(action, params, plan), group="action", exit_on_error=False)
 
     def _errand(self, action: Action, params: Any, plan: Plan) -> None:
         """What is made only for a while: a program on the terminal, or records in a room; leaving it takes it back."""
@@ -127,10 +140,21 @@ class Desk:
             self.app.say(f"{action.title}: not connected", "error")
             return
         try:
-            result = await asyncio.to_thread(apply, plan, session.clients, action=action.name, params=params, on_done=self._done)
+            result = await asyncio.to_thread(
+                apply,
+                plan,
+                session.clients,
+                action=action.name,
+                params=params,
+                on_done=self._done,
+                tell=lambda line: self._told.append((action.title, line)),
+            )
         except ApplyFailed as error:
             self.app.complain(error, f"{action.title}: {len(error.result.changes)} of {len(plan.changes)} changes made. ")
             return
+        finally:
+            self._show_progress()
+            self._progress = None
         self._tell(action, result)
 
     def _done(self, change: Change) -> None:
@@ -143,7 +167,7 @@ class Desk:
             self.app.say(warning, "warning")
 
     def _read(self, action: Action, values: dict[str, str]) -> None:
-        if self.app.verbs.missing(action, values) or (action.asks and not values):
+        if self.app.verbs.missing(action, values) or (action.form and not values):
             self.app.run_worker(self._ask_then_read(action, values), group="action", exit_on_error=False)
             return
         if action.look is not None:
@@ -195,8 +219,38 @@ class Desk:
                 return names
         return []
 
+    def _show_progress(self) -> None:
+        """What long steps tell goes into a text of its own, which can be left while they go on."""
+        while self._told:
+            title, text = self._told.popleft()
+            line, shown = Line(text), self.app.detail.room
+            if self._progress is None:
+                self._progress = shown = Room(title=f"{title} goes on", following=True)
+                self.app.enter(self._progress)
+            self._progress.lines.append(line)
+            if shown is self._progress:
+                self.app.detail.text.append([line], 0)
+
+    # -- what was cut short -----------------------------------------------------------------------------------------------------------------
+
+    def remind(self) -> None:
+        """Offer to finish or undo what an earlier cockpit left half-made on this cluster, the newest first."""
+        kube = self.app.session.kube
+        left = [] if self.app.verbs.readonly else Journal().cut_short(kube.cluster, kube.server)
+        if left:
+            ways = [action for action in self.app.verbs.actions if action.mends]
+            self.app.push_screen(UnfinishedScreen(left[0], ways), lambda word: self._mend(left[0], word))
+
+    def _mend(self, entry: Entry, word: str | None) -> None:
+        if word == "keep":
+            Journal().end(entry.id, "kept")
+            self.remind()
+        elif word and (action := self.app.verbs.named(word)) is not None:
+            self.start(action, {"id": entry.id})
+
     def pump(self) -> None:
         """Hand what the stream brought to the text on screen."""
+        self._show_progress()
         if self.feed is None:
             return
         lines, dropped = self.feed.drain()
