@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +12,12 @@ from typing import Any
 from actions.core import Action, Outcome, Plan, Result, Risk
 from actions.core.journal import Journal
 from actions.core.permissions import check, judged
-from cockpit import output
 from cockpit.errors import (
     ActionFailed,
+    BadInput,
     CockpitError,
     Disabled,
+    Interrupted,
     NotAuthorised,
     NotServed,
     Refused,
@@ -25,14 +25,13 @@ from cockpit.errors import (
     Unreachable,
 )
 from cockpit.flags import Asked
-from cockpit.inert import inert
 from cockpit.narration import ask, say
 from cockpit.snapshot import Snapshot
+from cockpit.telling import alarm, in_time, judge, pour, tabulate, warn
 from cockpit.worlds import World, alone, may_go_without
 
 WAIT_SECONDS = 600.0
 LOOK_SECONDS = 1.0
-LINE_CHARS = 1 << 20
 
 
 @dataclass
@@ -56,7 +55,9 @@ class Call:
 def run(call: Call) -> None:
     """Run it; the answer is in `call.result`, a failure is raised."""
     _remind(call)
-    if call.action.plan is not None:
+    if call.action.plan is not None and call.action.records is not None:
+        _errand(call)
+    elif call.action.plan is not None:
         _change(call)
     elif call.action.streams:
         _stream(call)
@@ -67,15 +68,10 @@ def run(call: Call) -> None:
 def _view(call: Call) -> None:
     """A view's records as the result; what the cluster does not serve is said, and is not an empty table that looks true."""
     _read(call)
-    picture = _looked(call, call.world.snapshot())
-    assert call.action.records is not None
-    found = list(call.action.records(call.world.clients, picture, call.params, threading.Event()))
-    for record in found:
-        if "note" in record:
-            _warn(call, record["note"])
-    call.result.result = [record for record in found if "note" not in record]
+    tabulate(call, _looked(call, call.world.snapshot()))
     if call.world.simulated:
         say(f"cluster {call.world.name}: SIMULATED")
+    judge(call)
 
 
 def _read(call: Call) -> None:
@@ -86,8 +82,8 @@ def _read(call: Call) -> None:
     except (Unreachable, NotAuthorised) as error:
         if not may_go_without(call.asked, call.action):
             raise
-        _warn(call, f"{error.message}: going without a cluster")
-        call.world = alone(call.asked)
+        warn(call, f"{error.message}: going without a cluster")
+        call.world = alone(call.asked, error)
     picture = call.world.snapshot()
     for source in needs:
         limits = picture.limits(source)
@@ -95,80 +91,19 @@ def _read(call: Call) -> None:
             break
         if picture.absent(source) or picture.forbidden(source):
             why = picture.health[source].error
-            _warn(call, f"{source}: {why.message if why else 'not served by this cluster'}")
+            warn(call, f"{source}: {why.message if why else 'not served by this cluster'}")
         elif limits:
-            _warn(call, f"{source}: {limits}")
-
-
-def _warn(call: Call, text: str) -> None:
-    call.result.warnings.append(text)
-    say(f"warning: {text}")
+            warn(call, f"{source}: {limits}")
 
 
 def _stream(call: Call) -> None:
     """Records as they come: lines for a person, JSON lines, or all of them in one object."""
     _read(call)
-    stop, late = threading.Event(), threading.Event()
-    timer = _timer(call.left(), late, stop)
-    kept: list[Mapping[str, Any]] | None = [] if call.asked.output in ("json", "yaml") else None
-    call.streamed = kept is None
-    assert call.action.records is not None
-    try:
-        for record in call.action.records(call.world.clients, call.world.snapshot(), call.params, stop):
-            if "note" in record:
-                _warn(call, record["note"])
-            elif kept is not None:
-                kept.append(record)
-            else:
-                _show(call, record)
-    finally:
-        call.result.result = kept
-        if timer is not None:
-            timer.cancel()
-    if late.is_set():
-        raise TimedOut(f"{call.action.name} went on after {call.asked.timeout_seconds:g} s", "raise --timeout, or leave it out")
+    pour(call, call.world.snapshot())
 
 
-def _timer(seconds: float | None, late: threading.Event, stop: threading.Event) -> threading.Timer | None:
-    """Sets `late` and then `stop` when the time allowed is over; None when nothing limits it."""
-    if seconds is None:
-        return None
-
-    def ring() -> None:
-        late.set()
-        stop.set()
-
-    timer = threading.Timer(max(0.0, seconds), ring)
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
-def _show(call: Call, record: Mapping[str, Any]) -> None:
-    if call.asked.output == "jsonl" or call.action.line is None:
-        line = output.to_json(record)
-    elif call.action.pipes(call.params):
-        _pipe(call.action.line(record, call.params), record)
-        return
-    else:
-        line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _pipe(line: str, record: Mapping[str, Any]) -> None:
-    """A file goes to stdout as it is, and on a terminal with nothing in it that acts there; what is said about it to stderr."""
-    text = record.get("text")
-    if text is None:
-        say(line)
-    elif sys.stdout.isatty():
-        sys.stdout.write("".join(inert(one, LINE_CHARS) + "\n" for one in str(text).splitlines()))
-    else:
-        sys.stdout.write(str(text))
-
-
-def _change(call: Call) -> None:
-    """Plan, confirm, apply, wait."""
+def _planned(call: Call) -> tuple[Snapshot, Plan]:
+    """What is seen, and the plan made of it, shown."""
     call.world.fill(call.action.needs_of(call.params), call.action.can_lack)
     picture = call.world.snapshot()
     reason = call.action.disabled(picture, call.params)
@@ -179,10 +114,44 @@ def _change(call: Call) -> None:
     # The steps that this person may not take are told before the first is taken, and then none is.
     plan = judged(call.action.plan(picture, call.params).on(call.world.simulated), call.world.clients)
     _preview(call, plan)
+    return picture, plan
+
+
+def _errand(call: Call) -> None:
+    """Plan, confirm, apply, read the records or hand the terminal over, and take the changes back."""
+    picture, plan = _planned(call)
+    call.params = plan.params or call.params
+    if plan.attaches and not (sys.stdin.isatty() and sys.stdout.isatty()) and not call.asked.dry_run:
+        raise BadInput(f"{call.action.name} takes over the terminal, and this is none", "run it in a terminal, or give it a --command")
+    _confirm(call, plan)
+    if call.asked.dry_run:
+        _apply(call, plan)
+        return
+    from actions.core.passing import lasting
+
+    try:
+        with lasting(plan, call.world.clients, action=call.action.name, params=call.params) as made:
+            call.result.changes, call.result.journal_id = made.changes, made.journal_id
+            read = _attach if plan.attaches else pour if call.action.streams else tabulate
+            read(call, picture)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", "what was made for it is removed") from None
+    judge(call)
+
+
+def _attach(call: Call, picture: Snapshot) -> None:
+    assert call.action.attach is not None
+    with in_time(call) as stop:
+        argv = call.action.attach(call.world.clients, picture, call.params, stop)
+    call.result.result = {"exit_code": call.world.clients.shell.attach(argv)}
+
+
+def _change(call: Call) -> None:
+    """Plan, confirm, apply, wait."""
+    _, plan = _planned(call)
     if plan.already:
         call.result.result = {"already": plan.already}
     else:
-        check(plan)
         _confirm(call, plan)
         _apply(call, plan)
     if call.asked.wait and call.action.follow is not None and call.world.session is not None and not (call.asked.dry_run or plan.already):
@@ -201,16 +170,9 @@ def _looked(call: Call, picture: Snapshot) -> Snapshot:
     """The picture with what the action reads from outside by itself; running out of time ends that reading."""
     if call.action.look is None:
         return picture
-    late, stop = threading.Event(), threading.Event()
-    timer = _timer(call.left(), late, stop)
-    try:
+    with in_time(call) as stop:
         for fact in call.action.look(call.world.clients, picture, call.params, stop):
             call.world.store.apply(fact)
-    finally:
-        if timer is not None:
-            timer.cancel()
-    if late.is_set():
-        raise TimedOut(f"{call.action.name} was still reading after {call.asked.timeout_seconds:g} s", "raise --timeout, or leave it out")
     return call.world.snapshot()
 
 
@@ -219,7 +181,7 @@ def _preview(call: Call, plan: Plan) -> None:
     for line in (*plan.notes, *told):
         say(line)
     for text in (*plan.warnings, *(f"forbidden: {text}" for text in plan.denied)):
-        _warn(call, text)
+        warn(call, text)
     if plan.denied:
         call.result.changes = [change.to_dict() for change in plan.changes]
 
@@ -231,6 +193,8 @@ def needs_yes(action: Action, plan: Plan) -> bool:
 
 
 def _confirm(call: Call, plan: Plan) -> None:
+    """Agreed to, where that is asked; what is forbidden is not asked about."""
+    check(plan)
     if call.asked.yes or call.asked.dry_run or not needs_yes(call.action, plan):
         return
     word = plan.confirm if call.action.risk_of(plan) is Risk.SPEND else ""
@@ -247,7 +211,7 @@ def _apply(call: Call, plan: Plan) -> None:
     from actions.core.apply import ApplyFailed, apply
 
     params, stop, late = plan.params or call.params, threading.Event(), threading.Event()
-    timer = _timer(call.left(), late, stop)
+    timer = alarm(call.left(), late, stop)
     try:
         applied = apply(
             plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run, tell=say, stop=stop, leave=_leave
@@ -307,7 +271,7 @@ def _last_look(call: Call, action: Action, params: Any, outcome: Outcome) -> Out
     try:
         call.world.fill(action.follow_needs, action.can_lack)
     except CockpitError as error:
-        _warn(call, f"the result may lack the last steps: {error.message}")
+        warn(call, f"the result may lack the last steps: {error.message}")
         return outcome
     again = action.follow(call.world.snapshot(), params)
     return again if again.done else outcome

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from actions.core import Action, Result, Risk, all_actions, params_of, parse
 from cockpit import __version__, flags, output
-from cockpit.errors import BadInput, CockpitError, Interrupted, Refused
+from cockpit.errors import BadInput, CockpitError, Interrupted, Refused, VerdictBad
 from cockpit.narration import say
 
 WHOLE = ("json", "yaml")
@@ -60,6 +60,7 @@ class Run:
         if isinstance(applied, Result):
             self.result.changes, self.result.journal_id = applied.changes, applied.journal_id
             self.applied = bool(applied.changes)
+        self.applied = self.applied or isinstance(error, VerdictBad)
         self.result.ok, self.result.error = False, error.to_dict()
         if told:
             say(f"error: {error.message}")

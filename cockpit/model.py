@@ -164,6 +164,7 @@ class Phase(enum.Enum):
 class Job(Struct, frozen=True, gc=False):
     """The facts of one training job object; its phase is derived by `Snapshot.phase_of`.
 
+    `workers` counts a PyTorchJob's, `elastic` the least and the most it may have; `priority` is its class in Kueue, `pod_priority` that of its pods.
     `store` is where its checkpoints go, as StoreKey.where (empty: nowhere, or not known); `restored_from` the job it goes on from; `launched` the
     parameters it was launched with, as JSON (empty: not by the cockpit).
     """
@@ -185,6 +186,10 @@ class Job(Struct, frozen=True, gc=False):
     finished: float | None = None
     deleting: bool = False
     managed: bool = False
+    workers: int | None = None
+    elastic: tuple[int, int] | None = None
+    priority: str = ""
+    pod_priority: str = ""
     store: str = ""
     restored_from: str = ""
     launched: str = ""
@@ -284,6 +289,20 @@ class VolumeClaim(Struct, frozen=True, gc=False):
     volume: str = ""
     capacity_bytes: int | None = None
     deleting: bool = False
+
+
+class PriorityClass(Struct, frozen=True, gc=False):
+    """A named priority: Kueue's own (`queue`: WorkloadPriorityClass), or that of pods (PriorityClass)."""
+
+    key: tuple[bool, str]
+    resource_version: str
+    value: int = 0
+    default: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of the class."""
+        return self.key[1]
 
 
 class Launch(Struct, frozen=True, gc=False):
@@ -417,7 +436,10 @@ class Queue(Struct, frozen=True, gc=False):
 
 
 class Workload(Struct, frozen=True, gc=False):
-    """A Kueue Workload: why a job is or is not admitted; `position` is 1-based, None when not asked or not waiting."""
+    """A Kueue Workload: why a job is or is not admitted; `position` is 1-based, None when not asked or not waiting.
+
+    `active` is False when somebody has told Kueue to leave it out; `priority` is None where the object does not say.
+    """
 
     key: PodKey
     resource_version: str
@@ -429,6 +451,8 @@ class Workload(Struct, frozen=True, gc=False):
     reason: str = ""
     message: str = ""
     position: int | None = None
+    active: bool = True
+    priority: int | None = None
 
 
 class Gpu(Struct, frozen=True, gc=False):

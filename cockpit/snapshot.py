@@ -36,6 +36,7 @@ from cockpit.model import (
     Pod,
     PodKey,
     Price,
+    PriorityClass,
     Progress,
     Queue,
     QueueKey,
@@ -86,6 +87,7 @@ class Snapshot:
     volumeclaims: Rows[PodKey, VolumeClaim] = field(default_factory=_empty)
     launches: Rows[JobKey, Launch] = field(default_factory=_empty)
     answers: Rows[str, Answer] = field(default_factory=_empty)
+    priorities: Rows[tuple[bool, str], PriorityClass] = field(default_factory=_empty)
     occupants: Rows[PodKey, Occupant] = field(default_factory=_empty)
     deviceplugins: Rows[PodKey, DevicePlugin] = field(default_factory=_empty)
     applied: Rows[str, Applied] = field(default_factory=_empty)

@@ -41,6 +41,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "volumeclaims": lambda row: row.key,
     "launches": lambda row: row.key,
     "answers": lambda row: row.key,
+    "priorities": lambda row: row.key,
     "occupants": lambda row: row.key,
     "deviceplugins": lambda row: row.key,
     "applied": lambda row: row.id,

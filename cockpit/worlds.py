@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from actions.core import Action, Clients
-from cockpit.errors import BadKubeconfig, NoKubeconfig, NotAuthorised
+from cockpit.errors import BadKubeconfig, CockpitError, NoKubeconfig, NotAuthorised
 from cockpit.flags import Asked
 from cockpit.narration import say
 from cockpit.snapshot import Snapshot
@@ -66,11 +66,11 @@ class World:
 @contextmanager
 def outside(asked: Asked, action: Action) -> Iterator[World]:
     """Connect what the action asks for, and close it."""
-    session, wake = None, threading.Event()
-    if "kube" in action.front or "kube-if-any" in action.front:
-        session = _session(asked, action, wake)
+    session, why, wake = None, None, threading.Event()
+    if {"kube", "kube-if-any", "kube-or-why"} & set(action.front):
+        session, why = _session(asked, action, wake)
     if session is None:
-        yield alone(asked)
+        yield alone(asked, why)
         return
     try:
         yield World(session.clients, session, wake)
@@ -78,21 +78,22 @@ def outside(asked: Asked, action: Action) -> Iterator[World]:
         session.close()
 
 
-def alone(asked: Asked) -> World:
-    """No cluster: the programs of this machine, and AWS."""
+def alone(asked: Asked, why: CockpitError | None) -> World:
+    """No cluster, why not where one was looked for; the programs of this machine, and AWS."""
     from cockpit.clients.aws import Aws
+    from cockpit.clients.registry import Registry
     from cockpit.clients.shell import Shell
 
-    return World(Clients(shell=Shell(), aws=Aws(), readonly=asked.readonly))
+    return World(Clients(shell=Shell(), aws=Aws(), readonly=asked.readonly, unconnected=why, registry=Registry))
 
 
 def may_go_without(asked: Asked, action: Action) -> bool:
     """True when the action goes without a cluster that cannot be had, and nobody named one."""
-    return "kube" not in action.front and not (asked.kubeconfig or asked.context or asked.sim)
+    return "kube-or-why" in action.front or ("kube" not in action.front and not (asked.kubeconfig or asked.context or asked.sim))
 
 
-def _session(asked: Asked, action: Action, wake: threading.Event) -> Session | None:
-    """The connection that was asked for; None when there is none and the action goes without."""
+def _session(asked: Asked, action: Action, wake: threading.Event) -> tuple[Session | None, CockpitError | None]:
+    """The connection that was asked for; None, and why, when there is none and the action goes without."""
     from cockpit.session import Options, open_session
 
     options = Options(
@@ -104,10 +105,10 @@ def _session(asked: Asked, action: Action, wake: threading.Event) -> Session | N
         sim=asked.sim,
     )
     try:
-        return open_session(options, on_change=wake.set)
+        return open_session(options, on_change=wake.set), None
     except (NoKubeconfig, BadKubeconfig, NotAuthorised) as error:
         if not may_go_without(asked, action):
             raise
         if not isinstance(error, NoKubeconfig):
             say(f"warning: {error.message}: going without a cluster")
-        return None
+        return None, error

@@ -12,12 +12,12 @@ import importlib
 import json
 import pkgutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from actions.core.params import Param, nearest, param, params_of, parse
-from cockpit.errors import BadInput
+from cockpit.errors import BadInput, CockpitError
 from cockpit.model import Finding
 from cockpit.snapshot import Snapshot
 
@@ -137,8 +137,9 @@ class Plan:
 
     `simulated` says that what it spends is invented: a SPEND that needs no confirming. `already` says that there is nothing to do. `params` are the
     parameters with every default settled, which is what a wait follows. `risk` is set where this plan is confirmed otherwise than its
-    action. `undoes` and `finishes` name the journal's entry that it undoes or goes on with. `denied` says which steps this person may not take.
-    `real` says that it acts beyond the cluster: what it spends is real whatever the cluster says of itself.
+    action. `attaches` says that a program takes the terminal over once the changes are made. `undoes` and `finishes` name the journal's entry that it
+    undoes or goes on with. `denied` says which steps this person may not take. `real` says that it acts beyond the cluster: what it spends is real
+    whatever the cluster says of itself.
     """
 
     changes: tuple[Change, ...] = ()
@@ -150,6 +151,7 @@ class Plan:
     already: str = ""
     params: Any = None
     risk: Risk | None = None
+    attaches: bool = False
     undoes: str = ""
     finishes: str = ""
     denied: tuple[str, ...] = ()
@@ -211,8 +213,9 @@ class Column:
 class Clients:
     """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for.
 
-    `buckets` is a cockpit.clients.object_store.ObjectStore, `aws` a cockpit.clients.aws.Aws.
-    `readonly` says that nothing may be created, not even for a moment.
+    `buckets` is a cockpit.clients.object_store.ObjectStore, `aws` a cockpit.clients.aws.Aws, `registry` makes a cockpit.clients.registry.Registry of
+    a region. `readonly` says that nothing may be created, not even for a moment. `unconnected` is why there is no `kube` for an action that does
+    without.
     """
 
     kube: Any = None
@@ -220,6 +223,8 @@ class Clients:
     buckets: Any = None
     aws: Any = None
     readonly: bool = False
+    unconnected: CockpitError | None = None
+    registry: Any = None
 
 
 def _never(snapshot: Snapshot, params: Any) -> str | None:
@@ -236,7 +241,11 @@ def _no(params: Any) -> bool:
 
 @dataclass(frozen=True)
 class Action:
-    """A verb. Exactly one of `plan` (changes) and `records` (a view or a stream) is set.
+    """A verb: `plan` (changes), or `records` (a view or a stream).
+
+    With both, the plan's changes last only as long as its records are read, with the plan's own `params`: they are taken back in every ending.
+    `attach` gives the command that takes the terminal over instead, where the plan says so. `verdict` says why the answer that the records give is
+    bad, empty when it is not.
 
     `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
     action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row
@@ -244,8 +253,8 @@ class Action:
     of a stream for a person; where `pipes` says that these parameters make a file of stdout, that is the `text` of a record, and lines go to stderr.
     `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds, changes nothing that stays, and
     its facts are applied to the store before `plan` is asked; a plan of a picture without them refuses and says so. `front` names what the action
-    works with ("kube" | "shell"; "kube-if-any": a cluster where one answers, and it goes without). With `form` its form is always shown, with False
-    only where something required is missing. `mends` is the key under which it is offered for a plan that was cut short.
+    works with ("kube" | "shell"; "kube-if-any", "kube-or-why": a cluster where one answers, else it goes without). With `form` its form is always
+    shown, with False only where something required is missing. `mends` is the key under which it is offered for a plan that was cut short.
     """
 
     name: str
@@ -271,6 +280,8 @@ class Action:
     follow_needs: tuple[str, ...] = ()
     explain: Callable[[Clients, Snapshot, Any], str] | None = None
     line: Callable[[Mapping[str, Any], Any], str] | None = None
+    attach: Callable[[Clients, Snapshot, Any, threading.Event], tuple[str, ...]] | None = None
+    verdict: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
     pipes: Callable[[Any], bool] = _no
     doc: str = ""
 

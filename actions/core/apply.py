@@ -42,12 +42,12 @@ def apply(
             clients.shell.require(program)
     book = journal or Journal()
     performer = Performer(clients, dry_run, tell, stop or threading.Event(), book, leave)
-    entry = None if dry_run or not plan.changes else _begun(book, plan, clients, action, params)
+    entry = None if dry_run or not plan.changes else begun(book, plan, clients, action, params)
     result.journal_id, performer.entry = entry, entry or ""
     try:
         for index, change in enumerate(plan.changes):
             answer = performer.perform(change)
-            result.changes.append(_done(change, answer))
+            result.changes.append(described(change, answer))
             if entry:
                 book.mark(entry, index)
             on_done(change)
@@ -64,7 +64,8 @@ def apply(
     return result
 
 
-def _begun(book: Journal, plan: Plan, clients: Clients, action: str, params: Any) -> str:
+def begun(book: Journal, plan: Plan, clients: Clients, action: str, params: Any) -> str:
+    """Announce a plan in the journal, with where it is applied and by whom; its entry."""
     kube = clients.kube
     where = (kube.cluster, kube.server, kube.user) if kube else ("", "", "")
     return book.begin(action, where[0], dataclasses.asdict(params), plan, where[1], where[2])
@@ -92,7 +93,7 @@ def _told(error: CockpitError, change: Change, clients: Clients) -> CockpitError
     return Conflict(f"{change.target} changed since it was planned: {said}", error.hint)
 
 
-def _done(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
+def described(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
     """The change as it was made: an object the server named has that name."""
     shown = change.to_dict()
     if change.verb == "create" and not change.target.name:
@@ -112,4 +113,4 @@ def _in_step(error: CockpitError, plan: Plan, index: int) -> CockpitError:
     return placed
 
 
-__all__ = ["JSON_PATCH", "ApplyFailed", "apply"]
+__all__ = ["JSON_PATCH", "ApplyFailed", "apply", "begun", "described"]

@@ -14,9 +14,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from actions.core.errands import ENDED, until
 from actions.core.places import MOUNT
 from actions.core.render import training_files
-from cockpit.errors import ActionFailed, CockpitError, NotFound, Refused, TimedOut
+from cockpit.errors import ActionFailed, CockpitError, NotFound
 
 MODULES = ("__init__.py", "lineage.py", "manifest.py", "inventory.py", "stores.py")
 UNPACK = """\
@@ -30,11 +31,7 @@ with tempfile.TemporaryDirectory() as top:
     sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__")
 """
-PENDING_SECONDS, POLL_SECONDS = 120.0, 0.5
 LOG_BYTES = 16 << 20
-HOPELESS = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "CreateContainerConfigError", "CreateContainerError", "CrashLoopBackOff"}
-)
 
 
 @dataclass(frozen=True)
@@ -125,43 +122,10 @@ def made(kube: Any, body: Mapping[str, Any]) -> Iterator[str]:
 def run_in_pod(kube: Any, body: Mapping[str, Any], stop: threading.Event) -> list[str]:
     """What the program printed; ActionFailed with its last line when it failed, TimedOut when no node takes the pod."""
     with made(kube, body) as path:
-        phase = _end_of(kube, path, stop)
+        pod = until(kube, path, ENDED, stop, "the pod that reads the checkpoints", "give the job's image to --image")
         text = kube.read(f"{path}/log", limit_bytes=LOG_BYTES).decode("utf-8", "replace")
     lines: list[str] = text.splitlines()
-    if phase == "Failed":
+    if pod["status"]["phase"] == "Failed":
         last = next((line for line in reversed(lines) if line.strip()), "it left no word")
         raise ActionFailed(f"the pod that reads the checkpoints failed: {last[:400]}", "its image must hold python3, and its claim must be mountable")
     return lines
-
-
-def _end_of(kube: Any, path: str, stop: threading.Event) -> str:
-    """The phase a pod ends in."""
-    waited = 0.0
-    while True:
-        pod = kube.request("GET", path)
-        status = pod.get("status") or {}
-        phase = str(status.get("phase") or "Pending")
-        if phase in ("Succeeded", "Failed"):
-            return phase
-        reason, message = _waits_for(status)
-        if reason in HOPELESS:
-            raise ActionFailed(
-                f"the pod that reads the checkpoints cannot start: {reason} {message}".strip()[:400], "give the job's image to --image"
-            )
-        if phase == "Pending" and waited >= PENDING_SECONDS:
-            raise TimedOut(f"the pod that reads the checkpoints did not start within {PENDING_SECONDS:g} s: {message or reason}"[:400])
-        if stop.wait(POLL_SECONDS):
-            raise Refused("reading the checkpoints was broken off", "nothing was changed")
-        waited += POLL_SECONDS
-
-
-def _waits_for(status: Mapping[str, Any]) -> tuple[str, str]:
-    """Why a pod has not started, as its container or its scheduler says."""
-    for one in status.get("containerStatuses") or ():
-        waiting = ((one.get("state") or {}).get("waiting")) or {}
-        if waiting.get("reason"):
-            return str(waiting["reason"]), str(waiting.get("message") or "")
-    for one in status.get("conditions") or ():
-        if one.get("type") == "PodScheduled" and one.get("status") == "False":
-            return str(one.get("reason") or ""), str(one.get("message") or "")
-    return "", ""

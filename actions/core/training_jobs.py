@@ -45,6 +45,7 @@ class Spec:
     resume: str = "auto"
     avoid: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
+    program: str = ""
 
 
 def changes(spec: Spec, kind: str, served: Served, runtime: Runtime | None) -> tuple[Change, ...]:
@@ -117,7 +118,7 @@ def _holes(spec: Spec) -> dict[str, Any]:
 def _words(spec: Spec) -> list[str]:
     """torchrun's words: nodes, node rank and master come from the PET_* variables the operator sets, all else from here."""
     restarts = [f"--max-restarts={spec.max_restarts}"] if spec.max_restarts else []
-    program = [f"{FOLDER}/{spec.script.name}", *spec.script.words] if spec.script else ["-m", PROGRAMS[spec.strategy], *spec.flags]
+    program = [f"{FOLDER}/{spec.script.name}", *spec.script.words] if spec.script else ["-m", spec.program or PROGRAMS[spec.strategy], *spec.flags]
     return [f"--nproc-per-node={spec.nproc}", *restarts, *program]
 
 

@@ -36,6 +36,10 @@ class Credentials:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
+    def told(self) -> str:
+        """What they are, in words: never what they hold."""
+        return "a bearer token" if self._headers else "a client certificate" if self._certificate else "none"
+
     def headers(self) -> dict[str, str]:
         """The Authorization header, if there is one; may run a plugin. NotAuthorised when it fails."""
         return dict(self._headers)
@@ -56,6 +60,9 @@ class TokenFile(Credentials):
         super().__init__(None, certificate)
         self._path = path
         self._read_at = 0.0
+
+    def told(self) -> str:
+        return f"a token in {self._path}"
 
     def headers(self) -> dict[str, str]:
         if not self._headers or time.monotonic() - self._read_at > TOKEN_FILE_SECONDS:
@@ -102,6 +109,10 @@ class ExecCredentials(Credentials):
         self._plugin = plugin
         self._lock = threading.Lock()
         self._fresh_until: float | None = 0.0
+
+    def told(self) -> str:
+        left = "" if not self._fresh_until else f", good for {max(0.0, self._fresh_until - time.time()) / 60:.0f} more min"
+        return f"a token of {self._plugin.program}{left}"
 
     def headers(self) -> dict[str, str]:
         self._ensure()

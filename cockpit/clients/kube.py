@@ -22,7 +22,7 @@ MAY_SECONDS = 300.0
 
 
 class Kube:
-    """A connected API server; any thread may use it."""
+    """A connected API server; any thread may use it. `kubectl_flags` are those with which kubectl speaks to the same one as the same user."""
 
     def __init__(self, endpoint: kubeconfigs.Endpoint, timeout_seconds: float = 10.0) -> None:
         self.context, self.cluster, self.server = endpoint.context, endpoint.cluster, endpoint.server
@@ -32,6 +32,7 @@ class Kube:
         self._transport = Transport(endpoint, timeout_seconds)
         self._served: Mapping[str, discovery.ServedResource] | None = None
         self._allowed: dict[tuple[str, ...], tuple[float, bool]] = {}
+        self.kubectl_flags: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Kube {self.context} {self.server}>"
@@ -52,7 +53,14 @@ class Kube:
             endpoint = replace(endpoint, impersonate=(("Impersonate-User", impersonate),))
         kube = cls(endpoint, timeout_seconds)
         kube.kubeconfig, kube.impersonate = kubeconfig, impersonate
+        named = (("--kubeconfig", kubeconfig), ("--context", context), ("--as", impersonate))
+        kube.kubectl_flags = tuple(word for flag, value in named if value for word in (flag, value))
         return kube
+
+    @property
+    def credentials_told(self) -> str:
+        """What we show the API server, in words; for a plugin how long its token is still good."""
+        return self._transport.endpoint.credentials.told()
 
     @property
     def simulated(self) -> bool | None:

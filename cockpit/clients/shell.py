@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ class Shell:
         on_line: Callable[[str], None] | None = None,
         timeout_seconds: float | None = None,
         env: Mapping[str, str] | None = None,
+        stdin: str = "",
     ) -> str:
-        """Standard output of `argv`; each line of stdout and stderr goes to `on_line` as it comes.
+        """Standard output of `argv`, which reads `stdin`; each line of stdout and stderr goes to `on_line` as it comes.
 
         NotFound when there is no such program, TimedOut, ActionFailed with the last line of stderr when it exits with another code than 0.
         """
@@ -60,7 +62,7 @@ class Shell:
         try:
             command(
                 *arguments,
-                _in=b"",
+                _in=stdin.encode(),
                 _out=_teller(out, on_line),
                 _err=_teller(err, on_line),
                 _tty_out=False,
@@ -102,6 +104,53 @@ class Shell:
                 raise _interrupted(process, lines, program, log, leave) from None
         if process.process.exit_code != 0:
             raise _failed(program, process.process.exit_code, lines.last, "\n".join([*lines.last, f"all its words: {log}"]))
+
+    def lines(self, argv: Sequence[str], stop: threading.Event, stdin: str = "") -> Iterator[str]:
+        """The lines of stdout and stderr as they come; the program is ended when `stop` is set or nobody reads on. Fails as `run` does."""
+        import sh
+
+        program, *arguments = argv
+        said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        kept: list[str] = []
+
+        def tell(line: str) -> None:
+            kept.append(line)
+            said.put(line.rstrip("\n")[:LINE_CHARS])
+
+        running = _command(program)(
+            *arguments,
+            _in=stdin.encode(),
+            _out=tell,
+            _err=tell,
+            _tty_out=False,
+            _bg=True,
+            _bg_exc=False,
+            _env=self._env(None),
+            _new_session=True,
+            _no_out=True,
+            _no_err=True,
+            _done=lambda *_: said.put(None),
+        )
+        try:
+            yield from _until_none(said, stop)
+            if not stop.is_set():
+                running.wait()
+        except sh.ErrorReturnCode as problem:
+            raise _failed(program, problem.exit_code, kept) from None
+        finally:
+            if running.is_alive():
+                running.terminate()
+
+    def attach(self, argv: Sequence[str]) -> int:
+        """Hand our terminal to a program until it ends; its exit code. NotFound when there is no such program."""
+        import sh
+
+        program, *arguments = argv
+        try:
+            _command(program)(*arguments, _fg=True, _env=self._env(None))
+        except sh.ErrorReturnCode as problem:
+            return int(problem.exit_code)
+        return 0
 
     def _env(self, env: Mapping[str, str] | None) -> dict[str, str]:
         return {**os.environ, **self._environment, **(env or {})}
@@ -169,6 +218,17 @@ def _command(program: str) -> Any:
         return sh.Command(program)
     except sh.CommandNotFound:
         raise NotFound(f"{program} is not installed", install_line(program)) from None
+
+
+def _until_none(said: queue.SimpleQueue[str | None], stop: threading.Event) -> Iterator[str]:
+    while not stop.is_set():
+        try:
+            line = said.get(timeout=LOOK_SECONDS)
+        except queue.Empty:
+            continue
+        if line is None:
+            return
+        yield line
 
 
 def _teller(into: list[str], on_line: Callable[[str], None] | None) -> Callable[[str], None]:

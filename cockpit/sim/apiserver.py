@@ -13,6 +13,7 @@ from aiohttp import web
 from cockpit.sim.api import (
     discovery,
     errors,
+    execs,
     lists,
     logs,
     openapi,
@@ -56,6 +57,8 @@ class PodRunner(Protocol):
     """What the API asks of the kubelet."""
 
     def log_path(self, namespace: str, pod: str, container: str, previous: bool = False) -> Path | None: ...
+
+    def exec(self, namespace: str, pod: str, container: str, command: list[str], tty: bool) -> Any: ...
 
     async def proxy(self, namespace: str, pod: str, port: int | str, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]: ...
 
@@ -244,6 +247,8 @@ class ApiServer:
             raise errors.no_such_path()
         if target.subresource == "log":
             return await logs.answer(self.cluster, self.kubelet, call, request)
+        if target.subresource == "exec":
+            return await execs.answer(self.cluster, self.kubelet, call, request)
         if target.subresource == "proxy":
             return await proxies.answer(self.cluster, self.kubelet, call)
         actions = {

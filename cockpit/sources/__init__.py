@@ -24,6 +24,7 @@ SOURCES = {
     "progress": "cockpit.sources.progress",
     "lastwords": "cockpit.sources.lastwords",
     "volumeclaims": "cockpit.sources.volumeclaims",
+    "priorities": "cockpit.sources.priorities",
     "api": "cockpit.sources.api",
 }
 

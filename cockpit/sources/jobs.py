@@ -11,12 +11,13 @@ import msgspec
 from msgspec.structs import replace
 
 from cockpit.model import Condition, Job, JobKey
-from cockpit.sources.jobtemplates import RawPodTemplate, Shape, shape_in, shape_of, stored_in
+from cockpit.sources.jobtemplates import RawPodTemplate, Shape, priority_of, shape_in, shape_of, stored_in
 from cockpit.sources.listings import Listing
 from cockpit.sources.pods import RawResources
 from cockpit.sources.raw import Meta, RawCondition, conditions, count, intern, seconds
 from cockpit.sources.reflect import Reflector
 
+QUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
 QUEUE_NAME, STRATEGY, STEPS = "kueue.x-k8s.io/queue-name", "cockpit.dev/strategy", "cockpit.dev/steps"
 STORE, RESTORED_FROM, LAUNCH = "cockpit.dev/checkpoints", "cockpit.dev/restored-from", "cockpit.dev/launch"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -39,6 +40,8 @@ class RawRunPolicy(msgspec.Struct):
 
 class RawElastic(msgspec.Struct, rename="camel"):
     n_proc_per_node: int | str | None = None
+    min_replicas: int | None = None
+    max_replicas: int | None = None
 
 
 class RawPyTorchSpec(msgspec.Struct, rename="camel"):
@@ -130,9 +133,19 @@ def to_pytorchjob(raw: RawPyTorchJob) -> Job:
         _job(meta, "PyTorchJob", shape, found),
         pods_wanted=sum(1 if role.replicas is None else role.replicas for role in roles) if roles else None,
         suspended=bool(spec.run_policy and spec.run_policy.suspend),
+        workers=None if replicas.worker is None else 1 if replicas.worker.replicas is None else replicas.worker.replicas,
+        elastic=_range_of(spec.elastic_policy),
+        pod_priority=next((name for role in roles if (name := priority_of(role.template))), ""),
         started=seconds(status.start_time),
         finished=seconds(status.completion_time) or _since(found, "Succeeded", "Failed"),
     )
+
+
+def _range_of(policy: RawElastic | None) -> tuple[int, int] | None:
+    """The least and the most workers of an elastic job; None for one that is not, or does not say the most."""
+    if policy is None or policy.max_replicas is None:
+        return None
+    return policy.min_replicas or 1, policy.max_replicas
 
 
 def to_trainjob(raw: RawTrainJob) -> Job:
@@ -193,6 +206,7 @@ def _job(meta: Meta, kind: str, shape: Shape, found: tuple[Condition, ...]) -> J
         created=seconds(meta.creation_timestamp),
         deleting=meta.deletion_timestamp is not None,
         managed=meta.label(MANAGED_BY) == "cockpit",
+        priority=intern(meta.label(QUEUE_PRIORITY)),
         store=intern(meta.annotation(STORE) or shape.store),
         restored_from=intern(meta.annotation(RESTORED_FROM)),
         launched=meta.annotation(LAUNCH),

@@ -46,9 +46,10 @@ class RawTemplateContainer(msgspec.Struct, rename="camel"):
     volume_mounts: list[RawMount | None] | None = None
 
 
-class RawTemplateSpec(msgspec.Struct):
+class RawTemplateSpec(msgspec.Struct, rename="camel"):
     containers: list[RawTemplateContainer | None] | None = None
     volumes: list[RawVolume | None] | None = None
+    priority_class_name: str | None = None
 
 
 class RawPodTemplate(msgspec.Struct):
@@ -78,6 +79,11 @@ def shape_of(template: RawPodTemplate | None, nproc: int | str | None) -> Shape:
     environment = {one.name: one.value for one in main.env or () if one and one.name and one.value}
     mounts = _claims_in(template, main)
     return replace(shape_in(words, nproc, environment, main.resources), store=stored_in(words, mounts), mounts=mounts)
+
+
+def priority_of(template: RawPodTemplate | None) -> str:
+    """The PriorityClass a template's pods name; empty when they name none."""
+    return (template.spec.priority_class_name if template and template.spec else None) or ""
 
 
 def _claims_in(template: RawPodTemplate | None, main: RawTemplateContainer) -> tuple[tuple[str, str], ...]:

@@ -63,6 +63,8 @@ class RawAdmission(msgspec.Struct, rename="camel"):
 
 class RawWorkloadSpec(msgspec.Struct, rename="camel"):
     queue_name: str | None = None
+    active: bool | None = None
+    priority: int | None = None
 
 
 class RawWorkloadStatus(msgspec.Struct):
@@ -124,6 +126,8 @@ def to_workload(raw: RawWorkload) -> Workload:
         finished="Finished" in true,
         reason=held.reason if held and not admitted else "",
         message=held.message if held and not admitted else "",
+        active=spec.active is not False,
+        priority=spec.priority,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import time
 from collections.abc import Callable
@@ -35,7 +36,7 @@ TICK_SECONDS = 0.05
 SECOND = 1.0
 WATCHED = (
     *("api", "nodes", "pods", "jobs", "nodepools", "nodeclaims", "queues", "events", "served"),
-    *("volumeclaims", "gpus", "efa", "prices", "progress", "lastwords"),
+    *("volumeclaims", "priorities", "gpus", "efa", "prices", "progress", "lastwords"),
 )
 OpenSession = Callable[[Any, Callable[[], None]], Any]
 
@@ -158,7 +159,8 @@ class CockpitApp(Wayfinding):
         self.enter(Room(view=Names("Contexts", names, now), turn=self.action_contexts))
 
     async def on_unmount(self) -> None:
-        """Let go of the cluster."""
+        """Let go of what was made for a while, and of the cluster."""
+        await asyncio.to_thread(self.desk.close)
         self.desk.looks.close()
         if self.session is not None:
             self.session.close()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Change, Plan, Result, Risk, params_of, parse
 from actions.core.apply import ApplyFailed, apply
 from actions.core.journal import Entry, Journal
+from actions.core.passing import lasting
 from actions.core.permissions import judged
 from cockpit.errors import CockpitError
 from cockpit.tui.confirm import ConfirmScreen
@@ -86,7 +89,7 @@ class Desk:
         if plan.already and not plan.changes:
             self.app.say(plan.already)
         elif action.risk_of(plan) is Risk.READ:
-            self._begin(action, params, plan)
+            self._begin(action, plan.params or params, plan)
         else:
             dialog = ConfirmScreen(action, plan, self.app.place)
             self.app.push_screen(dialog, lambda yes: self._begin(action, plan.params or params, dialog.plan) if yes else None)
@@ -98,7 +101,38 @@ class Desk:
         dialog.judged(plan if session is None else await asyncio.to_thread(judged, plan, session.clients))
 
     def _begin(self, action: Action, params: Any, plan: Plan) -> None:
-        self.app.run_worker(self._apply(action, params, plan), group="action", exit_on_error=False)
+        if action.records is not None and self.app.session is not None:
+            self._errand(action, params, plan)
+        else:
+            self.app.run_worker(self._apply(action, params, plan), group="action", exit_on_error=False)
+
+    def _errand(self, action: Action, params: Any, plan: Plan) -> None:
+        """What is made only for a while: a program on the terminal, or records in a room; leaving it takes it back."""
+        if plan.attaches:
+            self.app.run_worker(self._take_over(action, params, plan), group="action", exit_on_error=False)
+        else:
+            self._stream(action, dict(vars(params)), plan)
+
+    async def _take_over(self, action: Action, params: Any, plan: Plan) -> None:
+        session, picture = self.app.session, self.app.scene.snapshot
+        assert session is not None and action.attach is not None
+        with ExitStack() as made:
+            try:
+                self.app.say(f"{action.title}: starting")
+                await asyncio.to_thread(made.enter_context, lasting(plan, session.clients, action=action.name, params=params))
+                argv = await asyncio.to_thread(action.attach, session.clients, picture, params, threading.Event())
+                with self.app.suspend():
+                    session.shell.attach(argv)
+                await asyncio.to_thread(made.close)
+            except CockpitError as error:
+                self.app.complain(error)
+                return
+        self.app.say(f"{action.title}: done, and removed")
+
+    def close(self) -> None:
+        """Leave what is being read, and let go of what was made for it."""
+        if self.feed is not None:
+            self.feed.leave()
 
     async def _apply(self, action: Action, params: Any, plan: Plan) -> None:
         session = self.app.session
@@ -154,15 +188,16 @@ class Desk:
             given = {name: value for name, value in vars(settled[0]).items() if value not in (None, "", ())}
             self._stream(action, following(action, given) if action.streams else given)
 
-    def _stream(self, action: Action, values: dict[str, Any]) -> None:
+    def _stream(self, action: Action, values: dict[str, Any], plan: Plan | None = None) -> None:
         session = self.app.session
         assert session is not None
         if self.feed is not None:
             self.feed.close()
-        feed = self.feed = Feed(action, session.clients, self.app.scene.snapshot, values)
+        feed = self.feed = Feed(action, session.clients, self.app.scene.snapshot, values, plan)
         feed.start()
         told = [value for name, value in values.items() if name != "follow" and value is not False]
         about = " ".join(", ".join(value) if isinstance(value, tuple) else str(value) for value in told)
+        about = values["name"] if plan is not None else about
         room = Room(title=f"{action.title} {about}", following=True, close=feed.close)
 
         def turn(word: str) -> None:
@@ -171,7 +206,8 @@ class Desk:
                 self.app.leave()
                 self._stream(action, changed)
 
-        room.turn = turn
+        if plan is None:
+            room.turn = turn
         self.app.enter(room)
 
     def _pods(self, values: Mapping[str, Any]) -> list[str]:

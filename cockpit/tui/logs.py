@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions.core import Action, Clients, params_of, parse
+from actions.core import Action, Clients, Plan, params_of, parse
+from actions.core.passing import lasting
 from cockpit.errors import CockpitError
 from cockpit.snapshot import Snapshot
 from cockpit.tui.cells import Tone
@@ -16,14 +18,17 @@ from cockpit.tui.textlines import Line
 
 QUEUE_LINES = 20_000
 BATCH_LINES = 4_000
+TAKE_BACK_SECONDS = 5.0
 WINDOWS = (("tail", None), ("1m", 60), ("5m", 300), ("15m", 900), ("30m", 1800), ("1h", 3600), ("24h", 86400))
 TEXT_KEYS = ("line", "note", "text", "message")
 TIME_KEYS = ("time", "at", "timestamp")
 
 
-def to_line(record: Mapping[str, Any]) -> Line:
-    """A log record as a line: its text, its time, and the rank or pod that said it."""
+def to_line(record: Mapping[str, Any], action: Action | None = None, params: Any = None) -> Line:
+    """A log record as a line: its text, its time, and the rank or pod that said it; any other as its action words it."""
     text = next((str(record[key]) for key in TEXT_KEYS if record.get(key) is not None), "")
+    if not text and action is not None and action.line is not None and not any(key in record for key in TEXT_KEYS):
+        text = action.line(record, params)
     time = next((str(record[key]) for key in TIME_KEYS if record.get(key)), "")
     source = str(record.get("who") or record.get("pod") or "")
     return Line(text, time, source, Tone.WARN if record.get("note") else Tone.PLAIN)
@@ -31,12 +36,13 @@ def to_line(record: Mapping[str, Any]) -> Line:
 
 @dataclass
 class Feed:
-    """One running stream; `drain` gives what came since, and how many lines were dropped."""
+    """One running stream; `drain` gives what came since, and how many lines were dropped. A `plan` is made before it and taken back after it."""
 
     action: Action
     clients: Clients
     snapshot: Snapshot
     values: dict[str, Any]
+    plan: Plan | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     done: bool = False
 
@@ -44,14 +50,21 @@ class Feed:
         self._lines: deque[Line] = deque()
         self._lock = threading.Lock()
         self._dropped = 0
+        self._thread = threading.Thread(target=self._read, name=f"feed {self.action.name}", daemon=True)
 
     def start(self) -> None:
         """Begin reading."""
-        threading.Thread(target=self._read, name=f"feed {self.action.name}", daemon=True).start()
+        self._thread.start()
 
     def close(self) -> None:
         """Stop reading; the thread ends by itself."""
         self.stop.set()
+
+    def leave(self) -> None:
+        """Stop reading, and wait for what was made for it to be taken back."""
+        self.stop.set()
+        if self.plan is not None and self._thread.is_alive():
+            self._thread.join(TAKE_BACK_SECONDS)
 
     def drain(self) -> tuple[list[Line], int]:
         """What came since the last drain, at most a batch."""
@@ -63,10 +76,11 @@ class Feed:
     def _read(self) -> None:
         try:
             params = parse(self.action.params, self.values)
-            for record in (self.action.records or _nothing)(self.clients, self.snapshot, params, self.stop):
-                self._put(to_line(record))
-                if self.stop.is_set():
-                    return
+            with self._made(params):
+                for record in (self.action.records or _nothing)(self.clients, self.snapshot, params, self.stop):
+                    self._put(to_line(record, self.action, params))
+                    if self.stop.is_set():
+                        return
             self._put(Line("— end —", tone=Tone.MUTED))
         except CockpitError as error:
             self._put(Line(f"✖ {error.message}", tone=Tone.BAD))
@@ -74,6 +88,11 @@ class Feed:
                 self._put(Line(f"→ {error.hint}", tone=Tone.MUTED))
         finally:
             self.done = True
+
+    def _made(self, params: Any) -> AbstractContextManager[Any]:
+        if self.plan is None:
+            return nullcontext()
+        return lasting(self.plan, self.clients, action=self.action.name, params=params)
 
     def _put(self, line: Line) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ from cockpit.tui.views import Scene
 SEPARATOR: Part = (" · ", Tone.MUTED)
 WEIGHTY = frozenset({"api", "nodes", "pods", "jobs"})
 """Named first when several are not well."""
-QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "lastwords", "events", "volumeclaims"})
+QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "lastwords", "events", "volumeclaims", "priorities"})
 LEAST_CELLS = 24
 """What must be left of a sentence's beginning for it to be worth cutting."""
 

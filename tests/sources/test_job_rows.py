@@ -176,3 +176,12 @@ def test_where_a_foreign_job_keeps_its_checkpoints(words: list[str], sub_path: s
 def test_what_launch_wrote_on_a_job() -> None:
     found = pytorchjob({}, annotations={"cockpit.dev/checkpoints": "pvc:c/p", "cockpit.dev/restored-from": "t5", "cockpit.dev/launch": "{}"})
     assert (found.store, found.restored_from, found.launched) == ("pvc:c/p", "t5", "{}")
+
+
+def test_what_suspend_scale_and_priority_need_of_a_pytorchjob() -> None:
+    template = {"spec": {"priorityClassName": "urgent", "containers": [{"name": "pytorch"}]}}
+    spec = {"pytorchReplicaSpecs": {"Worker": {"replicas": 3, "template": template}}, "elasticPolicy": {"maxReplicas": 5}}
+    found = pytorchjob(spec, labels={"kueue.x-k8s.io/priority-class": "high"})
+    assert (found.workers, found.elastic, found.priority, found.pod_priority) == (3, (1, 5), "high", "urgent")
+    plain = pytorchjob({"pytorchReplicaSpecs": {"Master": {"replicas": 1}}, "elasticPolicy": {"minReplicas": 1}})
+    assert (plain.workers, plain.elastic, plain.priority, plain.pod_priority) == (None, None, "", "")

@@ -8,7 +8,7 @@ import pytest
 
 from cockpit.instance_types import instance_type, instance_types
 from cockpit.model import Condition, PodKey, QueueKey
-from cockpit.sources import events, nodeclaims, nodeclasses, nodepools, nodes, queues, raw, served, volumeclaims
+from cockpit.sources import events, nodeclaims, nodeclasses, nodepools, nodes, priorities, queues, raw, served, volumeclaims
 from tests.sources.objects import meta, read
 
 
@@ -294,3 +294,12 @@ def test_volume_claims() -> None:
     assert (found.key, found.access_modes, found.phase, found.capacity_bytes) == (("default", "fsx-pvc"), ("ReadWriteMany",), "Bound", 1200 << 30)
     bare = volumeclaims.to_volumeclaim(read(volumeclaims.RawVolumeClaim, {}))
     assert (bare.access_modes, bare.capacity_bytes) == ((), None)
+
+
+def test_a_workload_that_was_left_out_and_a_priority_class() -> None:
+    held = queues.to_workload(read(queues.RawWorkload, {"metadata": {"name": "w"}, "spec": {"active": False, "priority": 7}}))
+    assert (held.active, held.priority) == (False, 7)
+    assert queues.to_workload(read(queues.RawWorkload, {"metadata": {"name": "w"}, "spec": {}})).active is True
+    raw = {"metadata": {"name": "high", "resourceVersion": "3"}, "value": 1000, "globalDefault": None}
+    one = priorities.to_priority(read(priorities.RawPriorityClass, raw), queue=True)
+    assert (one.key, one.name, one.value, one.default) == ((True, "high"), "high", 1000, False)

@@ -192,6 +192,7 @@ def facts() -> list[Any]:
                 "events",
                 "queues",
                 "served",
+                "priorities",
             )
         ),
     ]

@@ -42,7 +42,7 @@ _TABLE: list[tuple[str, str, str, str, bool, str, str, bool, bool, bool]] = [
 ]
 
 _SUBRESOURCES = {
-    "pods": ("log", "eviction", "binding", "proxy"),
+    "pods": ("log", "eviction", "binding", "proxy", "exec"),
     "services": ("proxy",),
     "namespaces": ("finalize",),
 }

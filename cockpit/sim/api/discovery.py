@@ -24,6 +24,7 @@ _SUBRESOURCE = {  # name -> kind, group, version, verbs
     "status": ("", "", "", ("get", "patch", "update")),
     "scale": ("Scale", "autoscaling", "v1", ("get", "patch", "update")),
     "log": ("Pod", "", "v1", ("get",)),
+    "exec": ("PodExecOptions", "", "v1", ("create", "get")),
     "eviction": ("Eviction", "policy", "v1", ("create",)),
     "binding": ("Binding", "", "v1", ("create",)),
     "finalize": ("Namespace", "", "v1", ("update",)),

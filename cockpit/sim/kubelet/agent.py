@@ -16,6 +16,7 @@ from cockpit.sim.kubelet.addresses import Addresses
 from cockpit.sim.kubelet.brakes import Brakes
 from cockpit.sim.kubelet.context import Machine, PodContext
 from cockpit.sim.kubelet.devices import EFA, GPU, Devices, Holder
+from cockpit.sim.kubelet.execs import Exec
 from cockpit.sim.kubelet.images import ImageStore
 from cockpit.sim.kubelet.loopback import LoopbackPorts
 from cockpit.sim.kubelet.memory import MemoryLimits
@@ -234,6 +235,14 @@ class Kubelet:
     async def proxy(self, namespace: str, pod: str, port: int | str, method: str, path: str, body: bytes = b"") -> Answer:
         """Answer a request to a pod's port: status, headers, body; a Status body says why when nothing answers."""
         return await self._proxy.request(namespace, pod, port, method, path, body)
+
+    def exec(self, namespace: str, pod: str, container: str, command: list[str], tty: bool) -> Exec:
+        """A command started beside a container's own process; LookupError where none runs, CommandNotFound (a LookupError) without the command."""
+        run = self.run_of(namespace, pod)
+        container_run = run.runs.get(container) if run else None
+        if container_run is None or container_run.process is None or container_run.prepared is None:
+            raise LookupError(f"container {container} has no process")
+        return Exec(container_run.prepared, container_run.process.mark, self.machine.records, command, tty)
 
     def gpus(self, node: str) -> dict[int, Holder]:
         """GPU index -> container that holds it."""

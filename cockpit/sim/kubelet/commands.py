@@ -26,7 +26,7 @@ DEFAULTS = {
 }
 
 
-class CommandNotFound(Exception):
+class CommandNotFound(LookupError):
     """The container's command does not exist; the text is the runtime's message (reason StartError)."""
 
 
@@ -38,6 +38,7 @@ class Prepared:
     env: dict[str, str]
     cwd: Path
     idle: bool
+    mounts: Mounts
 
 
 def prepare(context: PodContext, container: dict[str, Any]) -> Prepared:
@@ -54,10 +55,10 @@ def prepare(context: PodContext, container: dict[str, Any]) -> Prepared:
     env = _based(context, container, {name: mounts.rewrite(value) for name, value in given.items()}, folder)
     words = [mounts.rewrite(word) for word in words]
     if container.get("command"):
-        return Prepared([_executable(words[0], env["PATH"], cwd), *words[1:]], env, cwd, idle=False)
+        return Prepared([executable(words[0], env["PATH"], cwd), *words[1:]], env, cwd, False, mounts)
     if words and _found(words[0], env["PATH"], cwd):
-        return Prepared([_executable(words[0], env["PATH"], cwd), *words[1:]], env, cwd, idle=False)
-    return Prepared([_executable("sleep", env["PATH"], cwd), "infinity"], env, cwd, idle=True)
+        return Prepared([executable(words[0], env["PATH"], cwd), *words[1:]], env, cwd, False, mounts)
+    return Prepared([executable("sleep", env["PATH"], cwd), "infinity"], env, cwd, True, mounts)
 
 
 def _mounted(context: PodContext, container: dict[str, Any], env: dict[str, str], folder: Path) -> tuple[Mounts, Path]:
@@ -119,7 +120,8 @@ def _found(word: str, path: str, cwd: Path) -> str | None:
     return shutil.which(name, path=path) if os.path.basename(os.path.dirname(word)) == "bin" else None
 
 
-def _executable(word: str, path: str, cwd: Path) -> str:
+def executable(word: str, path: str, cwd: Path) -> str:
+    """The path of a command; CommandNotFound in the runtime's words."""
     found = _found(word, path, cwd)
     if found is None:
         missing = "no such file or directory" if "/" in word else "executable file not found in $PATH"

@@ -32,6 +32,7 @@ class ContainerRun:
         self.state = state
         self.restart = restart  # Always, OnFailure or Never
         self.process: processes.Process | None = None
+        self.prepared: Prepared | None = None
         self.log: CriLog | None = None
         self.kill_reason: str | None = None  # OOMKilled when the kubelet ended it for its memory
         self.started = asyncio.Event()
@@ -103,6 +104,7 @@ class ContainerRun:
         self.log = CriLog(context.log_path(name, attempt))
         for old in context.log_path(name, attempt).parent.glob(f"{attempt - 2}.log*"):
             old.unlink()
+        self.prepared = prepared
         if prepared.idle:
             self.log.line(f"SIMULATED: the entrypoint of image {self.spec['image']} is not known here; idling")
         mark = f"{context.uid}/{name}/{attempt}"

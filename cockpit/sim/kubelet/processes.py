@@ -85,20 +85,27 @@ def _finish(ended: asyncio.Future[None]) -> None:
 
 def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, mark: str, records: Path) -> tuple[Process, IO[bytes], IO[bytes]]:
     """Start a command in its own session with its mark in the environment; the process and its stdout and stderr pipes."""
+    process = spawn(command, env, cwd, mark, records, subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE)
+    popen = process.popen
+    assert popen.stdout is not None and popen.stderr is not None
+    return process, popen.stdout, popen.stderr
+
+
+def spawn(command: Sequence[str], env: Mapping[str, str], cwd: Path, mark: str, records: Path, stdin: int, stdout: int, stderr: int) -> Process:
+    """Start a command in its own session with its mark in the environment; a terminal as its stdin becomes the session's."""
     popen = subprocess.Popen(
         [sys.executable, "-I", "-S", str(LAUNCH), *command],
         env={**env, MARK: mark},
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
         start_new_session=True,
     )
     _children.add(popen.pid)
     record = records / f"{popen.pid}.json"
     record.write_text(json.dumps({"pid": popen.pid, "start_ticks": start_ticks(popen.pid), "mark": mark}))
-    assert popen.stdout is not None and popen.stderr is not None
-    return Process(popen, mark, record), popen.stdout, popen.stderr
+    return Process(popen, mark, record)
 
 
 def start_ticks(pid: int) -> int | None:
