@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
 from cockpit import output
-from cockpit.errors import ActionFailed, CockpitError, Disabled, NotServed, Refused, TimedOut
+from cockpit.errors import (
+    ActionFailed,
+    BadKubeconfig,
+    CockpitError,
+    Disabled,
+    NoKubeconfig,
+    NotAuthorised,
+    NotServed,
+    Refused,
+    TimedOut,
+    Unreachable,
+)
 from cockpit.flags import Asked
 from cockpit.inert import inert
 from cockpit.narration import ask, say
@@ -66,14 +77,34 @@ class World:
 @contextmanager
 def outside(asked: Asked, action: Action) -> Iterator[World]:
     """Connect what the action asks for, and close it."""
-    if "kube" not in action.front:
-        from cockpit.clients.shell import Shell
-
-        yield World(Clients(shell=Shell()))
+    session, wake = None, threading.Event()
+    if "kube" in action.front or "kube-if-any" in action.front:
+        session = _session(asked, action, wake)
+    if session is None:
+        yield _alone()
         return
+    try:
+        yield World(session.clients, session, wake)
+    finally:
+        session.close()
+
+
+def _alone() -> World:
+    """No cluster, and the programs of this machine."""
+    from cockpit.clients.shell import Shell
+
+    return World(Clients(shell=Shell()))
+
+
+def _may_go_without(asked: Asked, action: Action) -> bool:
+    """True when the action goes without a cluster that cannot be had, and nobody named one."""
+    return "kube" not in action.front and not (asked.kubeconfig or asked.context or asked.sim)
+
+
+def _session(asked: Asked, action: Action, wake: threading.Event) -> Session | None:
+    """The connection that was asked for; None when there is none and the action goes without."""
     from cockpit.session import Options, open_session
 
-    wake = threading.Event()
     options = Options(
         kubeconfig=asked.kubeconfig,
         context=asked.context,
@@ -82,11 +113,14 @@ def outside(asked: Asked, action: Action) -> Iterator[World]:
         readonly=asked.readonly,
         sim=asked.sim,
     )
-    session = open_session(options, on_change=wake.set)
     try:
-        yield World(session.clients, session, wake)
-    finally:
-        session.close()
+        return open_session(options, on_change=wake.set)
+    except (NoKubeconfig, BadKubeconfig, NotAuthorised) as error:
+        if not _may_go_without(asked, action):
+            raise
+        if not isinstance(error, NoKubeconfig):
+            say(f"warning: {error.message}: going without a cluster")
+        return None
 
 
 @dataclass
@@ -133,14 +167,22 @@ def _view(call: Call) -> None:
 
 def _read(call: Call) -> None:
     needs = call.action.needs_of(call.params)
-    with suppress(NotServed):
-        call.world.fill(needs, call.action.can_lack)
+    try:
+        with suppress(NotServed):
+            call.world.fill(needs, call.action.can_lack)
+    except (Unreachable, NotAuthorised) as error:
+        if not _may_go_without(call.asked, call.action):
+            raise
+        _warn(call, f"{error.message}: going without a cluster")
+        call.world = _alone()
     picture = call.world.snapshot()
     for source in needs:
         limits = picture.limits(source)
+        if call.world.session is None:
+            break
         if picture.absent(source) or picture.forbidden(source):
-            error = picture.health[source].error
-            _warn(call, f"{source}: {error.message if error else 'not served by this cluster'}")
+            why = picture.health[source].error
+            _warn(call, f"{source}: {why.message if why else 'not served by this cluster'}")
         elif limits:
             _warn(call, f"{source}: {limits}")
 
@@ -192,10 +234,24 @@ def _timer(seconds: float | None, late: threading.Event, stop: threading.Event) 
 def _show(call: Call, record: Mapping[str, Any]) -> None:
     if call.asked.output == "jsonl" or call.action.line is None:
         line = output.to_json(record)
+    elif call.action.pipes(call.params):
+        _pipe(call.action.line(record, call.params), record)
+        return
     else:
         line = inert(call.action.line(record, call.params).expandtabs(4), LINE_CHARS)
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _pipe(line: str, record: Mapping[str, Any]) -> None:
+    """A file goes to stdout as it is, and on a terminal with nothing in it that acts there; what is said about it to stderr."""
+    text = record.get("text")
+    if text is None:
+        say(line)
+    elif sys.stdout.isatty():
+        sys.stdout.write("".join(inert(one, LINE_CHARS) + "\n" for one in str(text).splitlines()))
+    else:
+        sys.stdout.write(str(text))
 
 
 def _change(call: Call) -> None:

@@ -152,13 +152,14 @@ def _add_params(group: argparse._ArgumentGroup, action: Action) -> None:
         if one.name == "namespace":
             continue
         flag, dest = "--" + one.name.replace("_", "-"), f"param_{one.name}"
+        flags = [f"-{one.short}", flag] if one.short else [flag]
         text = (one.help + _said(one)).replace("%", "%%")
         if one.kind == "bool":
-            group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=text)
+            group.add_argument(*flags, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=text)
         elif one.kind == "list":
-            group.add_argument(flag, dest=dest, action="append", metavar=one.kind.upper(), help=text)
+            group.add_argument(*flags, dest=dest, action="append", metavar=one.kind.upper(), help=text)
         else:
-            group.add_argument(flag, dest=dest, metavar=one.kind.upper(), help=text)
+            group.add_argument(*flags, dest=dest, metavar=one.kind.upper(), help=text)
     if any(one.picks for one in params_of(action.params)):
         group.add_argument("picked", nargs="*", metavar="NAME", help=argparse.SUPPRESS)
 

@@ -1,4 +1,4 @@
-"""Write docs/actions.md and docs/keys.md from the registry and the screens' bindings: `python docs/generate.py`, or `--check` to compare."""
+"""Write docs/actions.md, keys.md and lint.md from the registry, the bindings and the rules: `python docs/generate.py`, or `--check` to compare."""
 
 from __future__ import annotations
 
@@ -22,6 +22,19 @@ CONFIRMED = {
     "destroy": "asks in a dialog; without a terminal it needs `--yes`",
     "spend": "asks for the name to be typed; without a terminal it needs `--yes`, unless what it spends is SIMULATED",
 }
+LINT = """\
+`cockpit --action lint -f FILE` (or `-f FOLDER`, `-f -`, `-k KUSTOMIZE_FOLDER`) says what is wrong with manifests before they are applied. Each
+finding has the file and line, the path in the YAML, a stable id from the tables below, why it matters and the text that mends it. Without a cluster
+the rules judge alone; where one answers (or `--kubeconfig`, `--context` or `--sim` name one) its queues, flavors, NodePools, runtimes and claims are
+compared too, and the server judges each object by a strict dry run, which changes nothing. `--offline` asks no cluster.
+
+`--fix` prints the manifest with everything mended that needs no decision of yours: `cockpit --action lint -f job.yaml --fix | kubectl apply -f -`.
+`--output-file FILE` writes it there, `--write` into the files themselves. Comments and order are kept. A manifest that still holds a secret is not
+printed. No value of a secret is ever shown.
+
+An **error** will be refused or cannot run, a **warning** will run badly, an **info** is worth knowing. The exit code is 5 when errors or warnings are
+left, 2 when a file cannot be read, 0 otherwise. TrainJobs are judged for the Kubeflow Trainer that is served; without a cluster as the file says, or
+as `--trainer 2.3` says."""
 ROOMS = {
     "wayfinding": "Everywhere",
     "table": "In a list",
@@ -59,8 +72,21 @@ def _param(one: Param) -> str:
         else f"`{str(one.default).lower() if one.kind == 'bool' else one.default}`"
     )
     choices = f" ({', '.join(one.choices)})" if one.choices else ""
-    flag = "-n, --namespace" if one.name == "namespace" else "--" + one.name.replace("_", "-")
+    flag = "-n, --namespace" if one.name == "namespace" else (f"-{one.short}, " if one.short else "") + "--" + one.name.replace("_", "-")
     return f"| `{flag}` | {one.kind} | {default} | {_cell(one.help + choices)} |"
+
+
+def lint_page() -> str:
+    """docs/lint.md."""
+    from actions.core.lints import FAMILIES, judging
+
+    parts = ["# Lint", WRITTEN, LINT]
+    for family in (*FAMILIES, judging):
+        name = family.__name__.rpartition(".")[2].capitalize()
+        rows = [f"| `{one.id}` | {one.severity} | {_cell(one.what)} | {_cell(one.why)} | {'yes' if one.mends else ''} |" for one in family.RULES]
+        head = f"## {name}\n\n{inspect.getdoc(family)}"
+        parts.append(f"{head}\n\n| id | severity | what | why | `--fix` mends it |\n|---|---|---|---|---|\n" + "\n".join(rows))
+    return "\n\n".join(parts) + "\n"
 
 
 def _cell(text: str) -> str:
@@ -105,7 +131,7 @@ def _described(bindings: Any) -> dict[str, str]:
 
 def pages() -> dict[Path, str]:
     """Every generated page by its path."""
-    return {HERE / "actions.md": actions_page(), HERE / "keys.md": keys_page()}
+    return {HERE / "actions.md": actions_page(), HERE / "keys.md": keys_page(), HERE / "lint.md": lint_page()}
 
 
 def main() -> int:

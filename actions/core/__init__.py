@@ -211,6 +211,10 @@ def _no_more(params: Any) -> tuple[str, ...]:
     return ()
 
 
+def _no(params: Any) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Action:
     """A verb. Exactly one of `plan` (changes) and `records` (a view or a stream) is set.
@@ -218,9 +222,11 @@ class Action:
     `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
     action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row
     under the cursor to parameters: (row kind, parameter). `follow` says how a wait stands, `explain` why it ended badly. `line` writes one record
-    of a stream for a person. `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds,
+    of a stream for a person; where `pipes` says that these parameters make a file of stdout, that is the `text` of a record, and lines go to stderr.
+    `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds,
     changes nothing that stays, and its facts are applied to the store before `plan` is asked; a plan of a picture without them refuses and says so.
-    `front` names what the action needs besides a cluster ("kube" | "shell" | "kube-if-any").
+    `front` names what the action works with ("kube" | "shell"; "kube-if-any": a cluster where one answers, and it goes without). `asks` opens the
+    form first though no parameter is required.
     """
 
     name: str
@@ -244,6 +250,8 @@ class Action:
     follow_needs: tuple[str, ...] = ()
     explain: Callable[[Clients, Snapshot, Any], str] | None = None
     line: Callable[[Mapping[str, Any], Any], str] | None = None
+    pipes: Callable[[Any], bool] = _no
+    asks: bool = False
     doc: str = ""
 
     def needs_of(self, params: Any) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from cockpit.errors import BadInput
 class Param:
     """A parameter as the front ends see it; `kind` is str | int | float | bool | list, `picks` names the rows a form offers (nodes, jobs, ...).
 
-    `rest` takes the words after `--` of a command line, quoted as a shell would read them.
+    `rest` takes the words after `--` of a command line, quoted as a shell would read them; `short` is the one letter of a flag people know from
+    other tools: f for -f.
     """
 
     name: str
@@ -28,12 +29,14 @@ class Param:
     picks: str = ""
     minimum: float | None = None
     rest: bool = False
+    short: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The parameter as `--describe -o json` prints it."""
         return {
             "name": self.name,
             "flag": "--" + self.name.replace("_", "-"),
+            "short": f"-{self.short}" if self.short else None,
             "type": self.kind,
             "help": self.help,
             "required": self.required,
@@ -51,9 +54,17 @@ def param(
     picks: str = "",
     minimum: float | None = None,
     rest: bool = False,
+    short: str = "",
 ) -> Any:
     """A dataclass field that is also a parameter; without a default it is required."""
-    metadata = {"help": help, "choices": tuple(str(one) for one in choices), "picks": picks, "minimum": minimum, "rest": rest}
+    metadata = {
+        "help": help,
+        "choices": tuple(str(one) for one in choices),
+        "picks": picks,
+        "minimum": minimum,
+        "rest": rest,
+        "short": short,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -93,7 +104,8 @@ def _to_param(field: dataclasses.Field[Any], hint: Any) -> Param:
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     meta = field.metadata
     default = None if required else field.default
-    return Param(field.name, _kind(hint), meta["help"], default, required, meta["choices"], meta["picks"], meta["minimum"], meta["rest"])
+    told = {name: meta[name] for name in ("help", "choices", "picks", "minimum", "rest", "short")}
+    return Param(name=field.name, kind=_kind(hint), default=default, required=required, **told)
 
 
 def _kind(hint: Any) -> str:

@@ -109,7 +109,7 @@ class Desk:
             self.app.say(warning, "warning")
 
     def _read(self, action: Action, values: dict[str, str]) -> None:
-        if self.app.verbs.missing(action, values):
+        if self.app.verbs.missing(action, values) or (action.asks and not values):
             self.app.run_worker(self._ask_then_read(action, values), group="action", exit_on_error=False)
             return
         if action.look is not None:
