@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
@@ -26,7 +26,7 @@ from cockpit.errors import (
 )
 from cockpit.flags import Asked
 from cockpit.inert import inert
-from cockpit.narration import ask, say
+from cockpit.narration import ask, ask_secret, say
 from cockpit.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -322,7 +322,8 @@ def _apply(call: Call, plan: Plan) -> None:
     from actions.core.apply import apply
 
     params = plan.params or call.params
-    applied = apply(plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
+    clients = replace(call.world.clients, ask=ask_secret)
+    applied = apply(plan, clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
     call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
 
 

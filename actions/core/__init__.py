@@ -84,11 +84,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a plan. `via` kube | shell | checkpoints; `verb` create | apply | patch | delete | wait | remove | run; `line` is its command.
+    """One step of a plan; `line` is its command. `via` kube | shell | checkpoints | file; `verb` create | apply | patch | delete | wait | remove |
+    run | write.
 
     `resource_version` is the one it was planned from: when the object has moved since, applying it is a Conflict. `inverse` undoes it, None when
     nothing can. `summary` is the one line a person reads; `argv` is for `shell`. A delete with a `selector` takes every object of the target's
-    kind that carries those labels, however many there are; a wait is over when there is none.
+    kind that carries those labels, however many there are; a wait is over when there is none. `sealed` names keys of a Secret and where their
+    values are read as it is made, `env:NAME` or `prompt`: no plan holds them.
     """
 
     via: str
@@ -106,6 +108,7 @@ class Change:
     grace_seconds: int | None = None
     selector: str = ""
     wait_gone: bool = False
+    sealed: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The change as the JSON contract and the journal print it; the data of a Secret never leaves."""
@@ -195,24 +198,18 @@ class Clients:
     """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for.
 
     `buckets` is a cockpit.clients.object_store.ObjectStore. `readonly` says that nothing may be created, not even for a moment.
+    `ask` asks a person for a secret, unseen; None when nobody can be asked.
     """
 
     kube: Any = None
     shell: Any = None
     buckets: Any = None
     readonly: bool = False
-
-
-def _never(snapshot: Snapshot, params: Any) -> str | None:
-    return None
+    ask: Callable[[str], str | None] | None = None
 
 
 def _no_more(params: Any) -> tuple[str, ...]:
     return ()
-
-
-def _no(params: Any) -> bool:
-    return False
 
 
 @dataclass(frozen=True)
@@ -223,8 +220,8 @@ class Action:
     action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row
     under the cursor to parameters: (row kind, parameter). `follow` says how a wait stands, `explain` why it ended badly. `line` writes one record
     of a stream for a person; where `pipes` says that these parameters make a file of stdout, that is the `text` of a record, and lines go to stderr.
-    `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds,
-    changes nothing that stays, and its facts are applied to the store before `plan` is asked; a plan of a picture without them refuses and says so.
+    `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds, changes nothing that stays, and
+    its facts are applied to the store before `plan` is asked; a plan without them refuses.
     `front` names what the action works with ("kube" | "shell"; "kube-if-any": a cluster where one answers, and it goes without). `asks` opens the
     form first though no parameter is required.
     """
@@ -245,12 +242,12 @@ class Action:
     columns: tuple[Column, ...] = ()
     streams: bool = False
     fills: Mapping[str, str] = field(default_factory=dict)
-    disabled: Callable[[Snapshot, Any], str | None] = _never
+    disabled: Callable[[Snapshot, Any], str | None] = lambda snapshot, params: None
     follow: Callable[[Snapshot, Any], Outcome] | None = None
     follow_needs: tuple[str, ...] = ()
     explain: Callable[[Clients, Snapshot, Any], str] | None = None
     line: Callable[[Mapping[str, Any], Any], str] | None = None
-    pipes: Callable[[Any], bool] = _no
+    pipes: Callable[[Any], bool] = lambda params: False
     asks: bool = False
     doc: str = ""
 
@@ -293,7 +290,7 @@ def load(name: str) -> Action:
 
 def all_actions() -> Iterator[Action]:
     """Every action, by name."""
-    return (load(name) for name in names())
+    return map(load, names())
 
 
 def as_json(value: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from actions.core import APPLY_PATCH, JSON_PATCH, MERGE_PATCH, Change, Clients, Plan, Result
 from actions.core.journal import Journal
+from actions.core.sealing import hidden_in, mask, unsealed
 from cockpit.errors import CockpitError, NotFound, TimedOut
 from cockpit.snapshot import Snapshot
 
@@ -32,21 +33,26 @@ def apply(
     result = Result(action=action, dry_run=dry_run, warnings=list(plan.warnings))
     result.cluster = clients.kube.cluster if clients.kube else None
     result.simulated = clients.kube.simulated if clients.kube else None
+    try:
+        made = unsealed(plan.changes, clients, dry_run)
+    except CockpitError as error:
+        raise ApplyFailed(error, result) from error
     book = None if dry_run or not plan.changes else journal or Journal()
     entry_id = book.begin(action, result.cluster or "", dataclasses.asdict(params), plan.changes) if book else None
     result.journal_id = entry_id
     try:
         for index, change in enumerate(plan.changes):
-            answer = _perform(change, clients, dry_run)
+            answer = _perform(made[index], clients, dry_run)
             result.changes.append(_done(change, answer))
             if book and entry_id:
                 book.mark(entry_id, index)
             on_done(change)
     except CockpitError as error:
+        mask(error, hidden_in(made))
         result.ok, result.error = False, error.to_dict()
         if book and entry_id:
             book.end(entry_id, "failed", error.message)
-        raise ApplyFailed(error, result) from error
+        raise ApplyFailed(error, result) from None
     if book and entry_id:
         book.end(entry_id, "done")
     return result
@@ -74,6 +80,12 @@ def _perform(change: Change, clients: Clients, dry_run: bool) -> Mapping[str, An
     if change.via == "shell":
         if not dry_run:
             clients.shell.run(change.argv)
+        return {}
+    if change.via == "file":
+        if not dry_run:
+            from actions.core.manifest_files import write
+
+            write(change.target.name, (change.body or {})["text"])
         return {}
     if change.via == "checkpoints":
         if not dry_run:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Change, Plan, Result, Risk, params_of, parse
 from actions.core.apply import ApplyFailed, apply
+from actions.core.sealing import prompt_for
 from cockpit.errors import CockpitError
 from cockpit.tui.confirm import ConfirmScreen
 from cockpit.tui.detail import Room
 from cockpit.tui.form import FormScreen
 from cockpit.tui.logs import Feed, following, turned
 from cockpit.tui.looking import Looks
+from cockpit.tui.secret import SecretScreen
 from cockpit.tui.textlines import Line
 
 if TYPE_CHECKING:
@@ -92,12 +95,27 @@ class Desk:
         if session is None:
             self.app.say(f"{action.title}: not connected", "error")
             return
+        answers = await self._secrets(plan)
+        clients = replace(session.clients, ask=answers.pop) if answers is not None else None
+        if clients is None:
+            self.app.say(f"{action.title}: left; nothing was changed")
+            return
         try:
-            result = await asyncio.to_thread(apply, plan, session.clients, action=action.name, params=params, on_done=self._done)
+            result = await asyncio.to_thread(apply, plan, clients, action=action.name, params=params, on_done=self._done)
         except ApplyFailed as error:
             self.app.complain(error, f"{action.title}: {len(error.result.changes)} of {len(plan.changes)} changes made. ")
             return
         self._tell(action, result)
+
+    async def _secrets(self, plan: Plan) -> dict[str, str] | None:
+        """What a person types for the secrets of a plan, by the question for each; None when one was left."""
+        answers: dict[str, str] = {}
+        for question in (prompt_for(change, key) for change in plan.changes for key, source in change.sealed.items() if source == "prompt"):
+            typed = await self.app.push_screen_wait(SecretScreen(question))
+            if not typed:
+                return None
+            answers[question] = typed
+        return answers
 
     def _done(self, change: Change) -> None:
         self.last_command = change.line or change.summary
