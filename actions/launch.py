@@ -11,7 +11,7 @@ from actions.core.estimates import estimate_of, fits, too_big
 from actions.core.following import SOURCES, last_words, to_the_end
 from actions.core.kinds import KINDS, kind_of, runtime_of
 from actions.core.launch_params import Origin, Params, check, check_place, free_name
-from actions.core.launch_words import headline, lacking, not_avoided, price, quota, saves, shape, unchecked
+from actions.core.launch_words import headline, lacking, not_avoided, price, quota, saves, shape, spans, unchecked
 from actions.core.manifest_files import planned_from, saving
 from actions.core.manifest_sizes import priced
 from actions.core.places import Place, settled
@@ -89,6 +89,7 @@ def _notes(snapshot: Snapshot, params: Params, size: Size) -> Iterator[str]:
     yield from fits(estimate_of(params, size.want.gpus), size)
     yield from quota(snapshot, params, size)
     yield from shape(params, size)
+    yield from spans(snapshot, params, size)
     yield from tokens.note(params)
     yield from nccl.explained(params.nccl, size.efa, size.want.gpus)
 

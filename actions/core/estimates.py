@@ -95,8 +95,8 @@ def fits(memory: Estimate | None, size: Size) -> Iterator[str]:
         return
     parts = f"parameters {_gib(memory.parameters)}, gradients {_gib(memory.gradients)}, optimizer {_gib(memory.optimizer)}"
     room = _gpu_bytes(size)
-    has = f" of {_gib(room)} GiB" if room else ""
-    yield f"about {_gib(memory.total)} GiB{has} a GPU: {parts}, activations {_gib(memory.activations)}, runtime {_gib(RUNTIME_BYTES)}"
+    has = f" of {_gib(room)}" if room else ""
+    yield f"about {_gib(memory.total)}{has} a GPU: {parts}, activations {_gib(memory.activations)}, runtime {_gib(RUNTIME_BYTES)}"
     yield f"states by {memory.formula}; activations by 34 x sequence x batch x width a layer, and logits"
 
 
@@ -105,7 +105,7 @@ def too_big(memory: Estimate | None, size: Size, params: Any) -> Iterator[str]:
     room = _gpu_bytes(size)
     if memory is None or room is None or memory.total <= room:
         return
-    yield f"needs about {_gib(memory.total)} GiB a GPU and the smallest here has {_gib(room)}: {_instead(memory, params)}"
+    yield f"needs about {_gib(memory.total)} a GPU and the smallest here has {_gib(room)}: {_instead(memory, params)}"
 
 
 def _instead(memory: Estimate, params: Any) -> str:
@@ -132,4 +132,4 @@ def _gpu_bytes(size: Size) -> int | None:
 
 
 def _gib(amount: float) -> str:
-    return f"{amount / GIB:.1f}"
+    return f"{amount / GIB:.1f} GiB" if amount >= GIB / 10 else f"{amount / 2**20:.0f} MiB"

@@ -12,7 +12,7 @@ from actions.core.scripts import Script
 from actions.core.sizing import Size
 from actions.core.strategies import TRAINJOB_GRACE_SECONDS
 from actions.core.training_jobs import override_of
-from cockpit.model import QueueKey, Served
+from cockpit.model import NodeName, QueueKey, Served
 from cockpit.snapshot import Snapshot
 
 CHECKPOINT_EVERY = 100
@@ -94,3 +94,11 @@ def shape(params: Params, size: Size) -> Iterator[str]:
     pods = -(-size.want.total // per_node)
     ranks = f"--nodes {pods} --nproc {-(-params.nodes * params.nproc // pods)}"
     yield f"one pod a node with all its {per_node} GPUs ({ranks}) talks over NVLink or PCIe; split up, measured runs took 2.4 to 4.9 times as long"
+
+
+def spans(snapshot: Snapshot, params: Params, size: Size) -> Iterator[str]:
+    """That ranks on both sides of a switch layer of EC2's network talk better in a tree; nothing where the layers are not known."""
+    standing = [snapshot.nodes[NodeName(room.name)] for room, _ in size.places if not room.new]
+    layers = {node.topology[1] for node in standing if len(node.topology) > 1}
+    if len(layers) > 1 and params.nccl == "default":
+        yield f"its nodes hang on {len(layers)} switches of network-node-layer-2: --nccl tree crosses them less often"

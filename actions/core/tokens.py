@@ -10,7 +10,8 @@ from cockpit.errors import BadInput
 
 KEY = "HF_TOKEN"
 SECRET_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,199}")
+"""Capitals, as variables are named and tokens are not: a token in this place must never be repeated as a name."""
 FROM_ENV, FROM_PROMPT = "env:", "prompt"
 UNRECORDED = ("hf_token_from_env", "hf_token_prompt")
 """What makes the Secret once; a restored job takes the one that is there."""
@@ -22,8 +23,8 @@ def check_token(params: Any) -> None:
     if params.hf_secret and not SECRET_NAME.fullmatch(params.hf_secret):
         raise BadInput("--hf-secret does not name a Secret", f"lower case letters, digits, dashes and dots; {never}")
     variable = params.hf_token_from_env
-    if variable and (not VARIABLE.fullmatch(variable) or variable.startswith("hf_")):
-        raise BadInput("--hf-token-from-env does not name an environment variable", f"the name alone, as {KEY}; {never}")
+    if variable and not VARIABLE.fullmatch(variable):
+        raise BadInput("--hf-token-from-env does not name an environment variable", f"the name alone, in capitals as {KEY}; {never}")
     if params.hf_token_from_env and params.hf_token_prompt:
         raise BadInput("--hf-token-from-env and --hf-token-prompt: one of them makes the Secret", "leave one out")
 
@@ -55,6 +56,8 @@ def creation(params: Any) -> tuple[Change, ...]:
 
 def note(params: Any) -> tuple[str, ...]:
     """What is not looked at: reading a Secret, only to see whether it is there, would read the token."""
+    if not secret_name(params) and params.model.startswith("hf:"):
+        return (f"{params.model} is read without a token: a gated model needs --hf-secret",)
     if not params.hf_secret or source_of(params):
         return ()
     return (f"{KEY} comes from secret/{params.hf_secret}; while it is missing the pods wait with CreateContainerConfigError",)

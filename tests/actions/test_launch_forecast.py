@@ -94,7 +94,9 @@ def test_what_will_not_fit_is_a_warning_that_names_the_change() -> None:
     fits = planned(cluster(), strategy="fsdp", model="8b", nproc=8)
     assert not [one for one in fits.warnings if "GiB a GPU" in one]
     assert any("of 80.0 GiB a GPU" in one for one in fits.notes) and any("x P" in one for one in fits.notes)
-    assert not [one for one in planned(cluster(), model="hf:meta-llama/Llama-3.2-1B").notes if "GiB a GPU" in one], "unknown is not said"
+    unknown = planned(cluster(), model="hf:meta-llama/Llama-3.2-1B").notes
+    assert not [one for one in unknown if "GiB a GPU" in one], "unknown is not said"
+    assert any("a gated model needs --hf-secret" in one for one in unknown)
 
 
 # -- quota, zones, priority, restarts --------------------------------------------------------------------------------------------------------
@@ -161,6 +163,14 @@ def test_a_profile_is_set_and_every_variable_explained(profile: str) -> None:
     for name, (value, why) in NCCL[profile].items():
         assert env[name] == value
         assert f"{name}={value}: {why}" in plan.notes
+
+
+@pytest.mark.parametrize(("layers", "told"), [(("nn-1", "nn-1"), False), (("nn-1", "nn-2"), True)])
+def test_ranks_on_both_sides_of_a_switch_are_offered_a_tree(layers: tuple[str, str], told: bool) -> None:
+    nodes = [node(f"n{index}", topology=("nn-0", layer, f"nn-9{index}")) for index, layer in enumerate(layers)]
+    notes = planned(cluster(nodes=nodes), nodes=2, nproc=8).notes
+    assert any("--nccl tree" in one for one in notes) == told
+    assert not any("--nccl tree" in one for one in planned(cluster(nodes=nodes), nodes=2, nproc=8, nccl="tree").notes)
 
 
 # -- lint, and manifests as files ----------------------------------------------------------------------------------------------------------
