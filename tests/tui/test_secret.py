@@ -14,6 +14,7 @@ from actions.core import Action, Change, Plan, Risk, Target, param
 from actions.core.journal import Journal
 from cockpit.snapshot import Snapshot
 from cockpit.tui.confirm import ConfirmScreen
+from cockpit.tui.form import FormScreen
 from cockpit.tui.secret import SecretScreen
 from cockpit.tui.verbs import Verbs
 
@@ -28,7 +29,14 @@ class Params:
 def plan(snapshot: Snapshot, params: Params) -> Plan:
     target = Target("Secret", params.name, "default", plural="secrets")
     body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": params.name}}
-    return Plan((Change("kube", "create", target, f"create {target} from a prompt", "kubectl create secret", body, sealed={"HF_TOKEN": "prompt"}),))
+    job = Target("PyTorchJob", "run", "default", "kubeflow.org", "v1", "pytorchjobs")
+    made = {"kind": "PyTorchJob", "metadata": {"name": "run", "labels": {"bad": "\x1b[31mred"}}, "spec": {"nprocPerNode": "8"}}
+    return Plan(
+        (
+            Change("kube", "create", target, f"create {target} from a prompt", "kubectl create secret", body, sealed={"HF_TOKEN": "prompt"}),
+            Change("kube", "create", job, f"create {job}", "kubectl create -f -", made, after=made),
+        )
+    )
 
 
 KEEP = Action("keep", "Keep", Params, Risk.CHANGE, plan=plan)
@@ -58,9 +66,21 @@ async def test_a_typed_secret_is_never_on_the_screen(leave: bool) -> None:
         await until(pilot, lambda: not isinstance(app.screen, SecretScreen) and ("nothing was changed" if leave else "done") in text_of(app))
         dumps.append(text_of(app))
         sent = [body for method, _, body in kube.asked if method == "POST"]
-        assert [body["data"] for body in sent] == ([] if leave else [{"HF_TOKEN": base64.b64encode(TOKEN.encode()).decode()}])
+        assert [body["data"] for body in sent if body["kind"] == "Secret"] == (
+            [] if leave else [{"HF_TOKEN": base64.b64encode(TOKEN.encode()).decode()}]
+        )
         assert TOKEN not in "".join(dumps)
         assert len(list(Journal().entries())) == (0 if leave else 1)
         if not leave:
             text = Journal().path.read_text()
             assert TOKEN not in text and sent[0]["data"]["HF_TOKEN"] not in text
+
+
+async def test_the_form_shows_the_manifest_of_what_is_typed() -> None:
+    app = make_app()
+    app.verbs = Verbs((*ACTIONS, KEEP))
+    async with app.run_test(size=(140, 36), notifications=True) as pilot:
+        await opened(pilot)
+        app.push_screen(FormScreen(KEEP, app.scene.snapshot, {}))
+        await until(pilot, lambda: "Manifest" in text_of(app) and "nprocPerNode: '8'" in text_of(app))
+        assert "\x1b" not in text_of(app) and "kind: Secret" not in text_of(app)
