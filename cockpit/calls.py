@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Clients, Outcome, Plan, Result, Risk
+from actions.core.journal import Journal
+from actions.core.permissions import check, judged
 from cockpit import output
 from cockpit.errors import (
     ActionFailed,
@@ -143,6 +145,7 @@ class Call:
 
 def run(call: Call) -> None:
     """Run it; the answer is in `call.result`, a failure is raised."""
+    _remind(call)
     if call.action.plan is not None:
         _change(call)
     elif call.action.streams:
@@ -263,15 +266,25 @@ def _change(call: Call) -> None:
         raise Disabled(f"{call.action.name}: {reason}")
     picture = _looked(call, picture)
     assert call.action.plan is not None
-    plan = call.action.plan(picture, call.params).on(call.world.simulated)
+    # The steps that this person may not take are told before the first is taken, and then none is.
+    plan = judged(call.action.plan(picture, call.params).on(call.world.simulated), call.world.clients)
     _preview(call, plan)
     if plan.already:
         call.result.result = {"already": plan.already}
     else:
+        check(plan)
         _confirm(call, plan)
         _apply(call, plan)
     if call.asked.wait and call.action.follow is not None and not call.asked.dry_run and not plan.already:
         _wait(call, call.action, plan.params or call.params)
+
+
+def _remind(call: Call) -> None:
+    """Say what an earlier cockpit was about to do when it was cut short."""
+    kube = call.world.clients.kube
+    for entry in Journal().cut_short(kube.cluster, kube.server) if kube is not None else ():
+        made = f"{len(entry.done)} of {len(entry.changes)} changes made"
+        say(f"warning: {entry.action} {entry.id} was cut short, {made}: --action finish --id {entry.id}, or --action undo --id {entry.id}")
 
 
 def _looked(call: Call, picture: Snapshot) -> Snapshot:
@@ -295,8 +308,10 @@ def _preview(call: Call, plan: Plan) -> None:
     told = () if not call.asked.output and not needs_yes(call.action, plan) else tuple(change.summary for change in plan.changes)
     for line in (*plan.notes, *told):
         say(line)
-    for text in plan.warnings:
+    for text in (*plan.warnings, *(f"forbidden: {text}" for text in plan.denied)):
         _warn(call, text)
+    if plan.denied:
+        call.result.changes = [change.to_dict() for change in plan.changes]
 
 
 def needs_yes(action: Action, plan: Plan) -> bool:
@@ -319,11 +334,20 @@ def _confirm(call: Call, plan: Plan) -> None:
 
 
 def _apply(call: Call, plan: Plan) -> None:
-    from actions.core.apply import apply
+    from actions.core.apply import ApplyFailed, apply
 
-    params = plan.params or call.params
+    params, stop, late = plan.params or call.params, threading.Event(), threading.Event()
+    timer = _timer(call.left(), late, stop)
     clients = replace(call.world.clients, ask=ask_secret)
-    applied = apply(plan, clients, action=call.action.name, params=params, dry_run=call.asked.dry_run)
+    try:
+        applied = apply(plan, clients, action=call.action.name, params=params, dry_run=call.asked.dry_run, tell=say, stop=stop)
+    except ApplyFailed as error:
+        if late.is_set():
+            error.code, error.exit_code = TimedOut.code, TimedOut.exit_code
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
     call.result.changes, call.result.journal_id = applied.changes, applied.journal_id
 
 

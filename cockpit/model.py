@@ -74,7 +74,12 @@ class Condition(Struct, frozen=True, gc=False):
 
 
 class Node(Struct, frozen=True, gc=False):
-    """A Kubernetes node with what matters for training; `gpu_*` and `efa_*` are device counts, None when the resource is not registered."""
+    """A Kubernetes node with what matters for training; `gpu_*` and `efa_*` are device counts, None when the resource is not registered.
+
+    `taint_times` says when each taint was added, as the API writes it, where it says so. `plugin_config` names the configuration that the GPU device
+    plugin is told to use here (empty: its default), `former_config` what it used before a quarantine; `quarantined` are the UUIDs of the GPUs that
+    the cockpit took out.
+    """
 
     name: NodeName
     resource_version: str
@@ -95,6 +100,10 @@ class Node(Struct, frozen=True, gc=False):
     ready: bool | None = None
     problems: tuple[Condition, ...] = ()
     taints: tuple[str, ...] = ()
+    taint_times: tuple[str, ...] = ()
+    plugin_config: str = ""
+    former_config: str = ""
+    quarantined: tuple[str, ...] = ()
     topology: tuple[str, ...] = ()
     created: float | None = None
     simulated: bool = False
@@ -283,6 +292,59 @@ class Launch(Struct, frozen=True, gc=False):
     key: JobKey
     params: str
     at: float
+
+
+class Occupant(Struct, frozen=True, gc=False):
+    """A pod on a node, as a drain has to know it: who made it (kind empty: nobody), whether it is static, and its emptyDir volumes.
+
+    `budgets` are the PodDisruptionBudgets that select it and `disruptions_allowed` the least that one of them allows now; None: not known.
+    """
+
+    key: PodKey
+    uid: str
+    node: NodeName
+    phase: str = ""
+    owner_kind: str = ""
+    owner_name: str = ""
+    static: bool = False
+    deleting: bool = False
+    empty_dirs: tuple[str, ...] = ()
+    grace_seconds: int | None = None
+    budgets: tuple[str, ...] | None = None
+    disruptions_allowed: int | None = None
+
+
+class DevicePlugin(Struct, frozen=True):
+    """A DaemonSet that runs the NVIDIA device plugin, and the ConfigMap it takes its configurations from (empty: it takes none).
+
+    `configs` are those configurations by name, `default` the name of the one for nodes without the label. `selector` finds its pods.
+    """
+
+    key: PodKey
+    image: str = ""
+    selector: str = ""
+    configmap: str = ""
+    configmap_version: str = ""
+    configs: Mapping[str, str] = field(default_factory=dict)
+    default: str = ""
+    why: str = ""
+
+
+class Applied(Struct, frozen=True):
+    """A plan of the past, out of the journal: `entry` as it was read back, `here` whether it was applied to this cluster."""
+
+    id: str
+    at: float
+    entry: Any
+    here: bool | None = None
+
+
+class Observed(Struct, frozen=True):
+    """An object as it was read just now, by its API path: None when it is not there, `error` when it could not be read."""
+
+    path: str
+    object: Mapping[str, Any] | None = None
+    error: str = ""
 
 
 class NodePool(Struct, frozen=True, gc=False):

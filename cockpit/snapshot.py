@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cockpit.model import (
+    Applied,
     Checkpoint,
     CheckpointKey,
     CheckpointStore,
     DeviceKey,
+    DevicePlugin,
     EfaDevice,
     Event,
     Gpu,
@@ -26,6 +28,8 @@ from cockpit.model import (
     NodeClaim,
     NodeName,
     NodePool,
+    Observed,
+    Occupant,
     Phase,
     Pod,
     PodKey,
@@ -78,6 +82,11 @@ class Snapshot:
     stores: Rows[StoreKey, CheckpointStore] = field(default_factory=_empty)
     volumeclaims: Rows[PodKey, VolumeClaim] = field(default_factory=_empty)
     launches: Rows[JobKey, Launch] = field(default_factory=_empty)
+    occupants: Rows[PodKey, Occupant] = field(default_factory=_empty)
+    deviceplugins: Rows[PodKey, DevicePlugin] = field(default_factory=_empty)
+    applied: Rows[str, Applied] = field(default_factory=_empty)
+    observed: Rows[str, Observed] = field(default_factory=_empty)
+    occupants_by_node: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     pods_by_node: Rows[str, tuple[PodKey, ...]] = field(default_factory=_empty)
     pods_by_job: Rows[JobKey, tuple[PodKey, ...]] = field(default_factory=_empty)
     nodes_by_pool: Rows[str, tuple[NodeName, ...]] = field(default_factory=_empty)

@@ -39,6 +39,10 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "stores": lambda row: row.key,
     "volumeclaims": lambda row: row.key,
     "launches": lambda row: row.key,
+    "occupants": lambda row: row.key,
+    "deviceplugins": lambda row: row.key,
+    "applied": lambda row: row.id,
+    "observed": lambda row: row.path,
 }
 
 INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
@@ -48,6 +52,7 @@ INDEXES: Mapping[str, tuple[tuple[str, Callable[[Any], Any]], ...]] = {
     "gpus": (("gpus_by_node", lambda row: row.key.node), ("gpus_by_pod", lambda row: row.pod)),
     "efa": (("efa_by_node", lambda row: row.key.node),),
     "lastwords": (("lastwords_by_job", lambda row: row.job),),
+    "occupants": (("occupants_by_node", lambda row: row.node),),
     "checkpoints": (("checkpoints_by_store", lambda row: row.key.store),),
     "workloads": (("workloads_by_job", lambda row: row.job_uid or None),),
     "events": (

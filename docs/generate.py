@@ -42,6 +42,7 @@ ROOMS = {
     "prompt": "In a prompt",
     "form": "In a form",
     "confirm": "In a confirmation",
+    "unfinished": "Where a plan was cut short (and the keys of finish and undo that it names)",
 }
 
 

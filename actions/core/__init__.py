@@ -84,12 +84,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a plan; `line` is its command. `via` kube | shell | checkpoints | file; `verb` create | apply | patch | delete | wait | remove |
-    run | write.
+    """One step of a plan. `via` kube | shell | checkpoints | journal | file; `line` is its command.
+
+    `verb` is create | apply | patch | delete | evict | wait | remove | run | keep | write.
 
     `resource_version` is the one it was planned from: when the object has moved since, applying it is a Conflict. `inverse` undoes it, None when
     nothing can. `summary` is the one line a person reads; `argv` is for `shell`. A delete with a `selector` takes every object of the target's
-    kind that carries those labels, however many there are; a wait is over when there is none. `sealed` names keys of a Secret and where their
+    kind that carries those labels and fields, however many there are; a wait is over when there is none, or, with a `body`, when the object says
+    what the body says. `grace_seconds` is how long objects may take to end, or how long a wait or an eviction that is refused goes on. A `settling`
+    step makes the ones before it take effect: it comes after them also when they are undone. `sealed` names keys of a Secret and where their
     values are read as it is made, `env:NAME` or `prompt`: no plan holds them.
     """
 
@@ -107,6 +110,8 @@ class Change:
     argv: tuple[str, ...] = ()
     grace_seconds: int | None = None
     selector: str = ""
+    field_selector: str = ""
+    settling: bool = False
     wait_gone: bool = False
     sealed: Mapping[str, str] = field(default_factory=dict)
 
@@ -129,7 +134,7 @@ class Plan:
 
     `simulated` says that what it spends is invented: a SPEND that needs no confirming. `already` says that there is nothing to do. `params` are the
     parameters with every default settled, which is what a wait follows. `risk` is set where this plan is confirmed otherwise than its
-    action.
+    action. `undoes` and `finishes` name the journal's entry that it undoes or goes on with. `denied` says which steps this person may not take.
     """
 
     changes: tuple[Change, ...] = ()
@@ -141,14 +146,18 @@ class Plan:
     already: str = ""
     params: Any = None
     risk: Risk | None = None
+    undoes: str = ""
+    finishes: str = ""
+    denied: tuple[str, ...] = ()
 
     def on(self, simulated: bool | None) -> Plan:
         """The plan on a cluster that says of itself that it is SIMULATED: what it spends is invented there."""
         return dataclasses.replace(self, simulated=True, confirm="") if simulated and not self.simulated else self
 
     def lines(self) -> list[str]:
-        """The preview: notes, changes, warnings."""
-        return [*self.notes, *(change.summary for change in self.changes), *(f"warning: {text}" for text in self.warnings)]
+        """The preview: notes, changes, warnings, and what is forbidden."""
+        warnings = (f"warning: {text}" for text in self.warnings)
+        return [*self.notes, *(change.summary for change in self.changes), *warnings, *(f"forbidden: {text}" for text in self.denied)]
 
 
 @dataclass(frozen=True)
@@ -221,9 +230,9 @@ class Action:
     under the cursor to parameters: (row kind, parameter). `follow` says how a wait stands, `explain` why it ended badly. `line` writes one record
     of a stream for a person; where `pipes` says that these parameters make a file of stdout, that is the `text` of a record, and lines go to stderr.
     `look` reads from outside what the plan needs and no source keeps (the checkpoints in a volume): it takes seconds, changes nothing that stays, and
-    its facts are applied to the store before `plan` is asked; a plan without them refuses.
-    `front` names what the action works with ("kube" | "shell"; "kube-if-any": a cluster where one answers, and it goes without). `asks` opens the
-    form first though no parameter is required.
+    its facts are applied to the store before `plan` is asked; a plan of a picture without them refuses and says so. `front` names what the action
+    works with ("kube" | "shell"; "kube-if-any": a cluster where one answers, and it goes without). With `form` its form is always shown, with False
+    only where something required is missing. `mends` is the key under which it is offered for a plan that was cut short.
     """
 
     name: str
@@ -242,13 +251,14 @@ class Action:
     columns: tuple[Column, ...] = ()
     streams: bool = False
     fills: Mapping[str, str] = field(default_factory=dict)
+    form: bool | None = None
+    mends: str = ""
     disabled: Callable[[Snapshot, Any], str | None] = lambda snapshot, params: None
     follow: Callable[[Snapshot, Any], Outcome] | None = None
     follow_needs: tuple[str, ...] = ()
     explain: Callable[[Clients, Snapshot, Any], str] | None = None
     line: Callable[[Mapping[str, Any], Any], str] | None = None
     pipes: Callable[[Any], bool] = lambda params: False
-    asks: bool = False
     doc: str = ""
 
     def needs_of(self, params: Any) -> tuple[str, ...]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from actions.core.strategies import check_batch, stage_of
+from actions.core.strategies import PRESETS, check_batch, stage_of
 from cockpit.errors import BadInput, Refused
 from cockpit.model import Checkpoint, StoreKey
 from cockpit.snapshot import Snapshot
 
 FORMATS = {"ddp": "dcp", "fsdp": "dcp", "amx": "dcp", "deepspeed": "deepspeed"}
-PRESETS = ("tiny", "small", "125m", "1b", "3b", "8b")
 NAMED = 5
 
 

@@ -21,6 +21,16 @@ def age_seconds(at: float | None, now: float | None = None) -> float | None:
     return None if at is None else round(max(0.0, (time.time() if now is None else now) - at), 1)
 
 
+def ago(seconds: float) -> str:
+    """A duration in the two units that matter."""
+    whole = max(0, int(seconds))
+    for unit, size, below, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {below}" if rest else "")
+    return f"{whole} s"
+
+
 def condition(one: Condition) -> dict[str, Any]:
     """A condition with its own words."""
     return {"type": one.type, "status": one.status, "reason": one.reason, "message": one.message, "since": rfc3339(one.since)}

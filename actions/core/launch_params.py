@@ -11,7 +11,7 @@ from actions.core.kinds import KINDS
 from actions.core.lookups import closest
 from actions.core.nccl import PROFILES
 from actions.core.places import Place, writer_to
-from actions.core.strategies import PROGRAMS, check_options
+from actions.core.strategies import PRESETS, PROGRAMS, check_options
 from actions.core.tokens import check_token
 from cockpit.errors import BadInput, Refused
 from cockpit.snapshot import Snapshot
@@ -22,7 +22,6 @@ LONGEST_NAME = 50
 """So that `<job>-node-0-9999`, the hostname of a pod, stays within 63."""
 LOCAL_QUEUES = "localqueues.kueue.x-k8s.io"
 STRATEGIES = tuple(PROGRAMS)
-PRESETS = ("tiny", "small", "125m", "1b", "3b", "8b")
 MODEL = re.compile(r"(hf:)?[\w][\w./-]{0,199}|/[\w./-]{1,199}")
 
 
@@ -32,6 +31,7 @@ class Params:
 
     strategy: str = param("how the ranks share the work", "ddp", choices=STRATEGIES)
     model: str = param("tiny, small, 125m, 1b, 3b or 8b; or hf:NAME of the Hugging Face Hub, or a folder", "tiny")
+    pretrained: bool = param("begin with the weights that model has on the Hub or in its folder, not with random ones", False)
     nodes: int = param("pods, each on one node", 1, minimum=1)
     nproc: int = param("ranks per pod", 1, minimum=1)
     steps: int = param("optimizer steps", 50, minimum=1)

@@ -16,8 +16,8 @@ from cockpit.errors import BadInput
 class Param:
     """A parameter as the front ends see it; `kind` is str | int | float | bool | list, `picks` names the rows a form offers (nodes, jobs, ...).
 
-    `rest` takes the words after `--` of a command line, quoted as a shell would read them; `short` is the one letter of a flag people know from
-    other tools: f for -f.
+    `rest` takes the words after `--` of a command line, quoted as a shell would read them.
+    `short` is the one letter of a flag people know from other tools: f for -f.
     """
 
     name: str
@@ -57,14 +57,7 @@ def param(
     short: str = "",
 ) -> Any:
     """A dataclass field that is also a parameter; without a default it is required."""
-    metadata = {
-        "help": help,
-        "choices": tuple(str(one) for one in choices),
-        "picks": picks,
-        "minimum": minimum,
-        "rest": rest,
-        "short": short,
-    }
+    metadata = {"help": help, "choices": tuple(str(one) for one in choices), "picks": picks, "minimum": minimum, "rest": rest, "short": short}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -104,8 +97,9 @@ def _to_param(field: dataclasses.Field[Any], hint: Any) -> Param:
     required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     meta = field.metadata
     default = None if required else field.default
-    told = {name: meta[name] for name in ("help", "choices", "picks", "minimum", "rest", "short")}
-    return Param(name=field.name, kind=_kind(hint), default=default, required=required, **told)
+    return Param(
+        field.name, _kind(hint), meta["help"], default, required, meta["choices"], meta["picks"], meta["minimum"], meta["rest"], meta["short"]
+    )
 
 
 def _kind(hint: Any) -> str:

@@ -15,6 +15,8 @@ OPTIONS = {
     "zero": ("deepspeed",),
     "offload": ("fsdp", "deepspeed"),
 }
+PRESETS, HUB = ("tiny", "small", "125m", "1b", "3b", "8b"), "hf:"
+"""Models of training/model.py; every other word that is no folder names one on the Hugging Face Hub."""
 OFFLOADS = {"fsdp": ("none", "cpu"), "deepspeed": ("none", "optimizer", "cpu", "all")}
 ZERO_STAGE = 2
 """What training.zero takes when nothing is said."""
@@ -26,6 +28,11 @@ GRACE_SECONDS, TRAINJOB_GRACE_SECONDS = 60, 20
 def stage_of(params: Any) -> int:
     """The ZeRO stage these parameters train with; 0 for the other strategies."""
     return (params.zero or ZERO_STAGE) if params.strategy == "deepspeed" else 0
+
+
+def model_of(text: str) -> str:
+    """A model as the training programs spell it: a preset, a folder, or `hf:` and a name."""
+    return text if text in PRESETS or text.startswith((HUB, "/")) else HUB + text
 
 
 def strategy_flags(params: Any) -> Iterator[tuple[str, Any]]:
@@ -58,6 +65,8 @@ def check_options(params: Any) -> None:
         raise BadInput(f"--offload all needs --zero 3: stage {stage_of(params)} keeps the weights on every GPU", "--offload optimizer, or --zero 3")
     if params.strategy == "amx" and params.gpus:
         raise BadInput(f"--gpus {params.gpus}: amx trains on CPUs", "leave --gpus out, or take --strategy ddp")
+    if params.pretrained and params.model in PRESETS:
+        raise BadInput(f"--pretrained: {params.model} is a shape without weights", "a Hugging Face name or a folder has them")
     check_batch(params.global_batch, params.nodes * params.nproc, params.accumulate)
 
 
@@ -82,7 +91,7 @@ def grace_of(params: Any) -> int:
 def flags_of(params: Any, place: Place) -> tuple[str, ...]:
     """The training program's own flags; what is None is left to it."""
     given = {
-        "--model": params.model,
+        "--model": model_of(params.model),
         "--steps": params.steps,
         "--seed": params.seed,
         "--global-batch": params.global_batch,
@@ -96,5 +105,5 @@ def flags_of(params: Any, place: Place) -> tuple[str, ...]:
     if place.where:
         given |= {"--checkpoint-dir": place.directory, "--checkpoint-every": params.checkpoint_every, "--resume": params.resume}
     given |= {"--grace": grace_of(params)}
-    switches = ("--activation-checkpointing",) if params.activation_checkpointing else ()
-    return (*(f"{flag}={value}" for flag, value in given.items() if value is not None), *switches)
+    switches = {"--activation-checkpointing": params.activation_checkpointing, "--pretrained": params.pretrained}
+    return (*(f"{flag}={value}" for flag, value in given.items() if value is not None), *(flag for flag, on in switches.items() if on))

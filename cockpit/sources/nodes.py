@@ -36,6 +36,7 @@ class RawLabels(
         "layer_1": "topology.k8s.aws/network-node-layer-1",
         "layer_2": "topology.k8s.aws/network-node-layer-2",
         "layer_3": "topology.k8s.aws/network-node-layer-3",
+        "plugin_config": "nvidia.com/device-plugin.config",
         "simulated": "cockpit.dev/simulated",
     },
 ):
@@ -57,11 +58,22 @@ class RawLabels(
     layer_1: str | None = None
     layer_2: str | None = None
     layer_3: str | None = None
+    plugin_config: str | None = None
     simulated: str | None = None
 
 
-class RawAnnotations(msgspec.Struct, gc=False, rename={"cordon_reason": "cockpit.dev/cordon-reason"}):
+class RawAnnotations(
+    msgspec.Struct,
+    gc=False,
+    rename={
+        "cordon_reason": "cockpit.dev/cordon-reason",
+        "quarantined": "cockpit.dev/quarantined-gpus",
+        "former_config": "cockpit.dev/device-plugin-config-before",
+    },
+):
     cordon_reason: str | None = None
+    quarantined: str | None = None
+    former_config: str | None = None
 
 
 class RawMeta(msgspec.Struct, rename="camel"):
@@ -72,10 +84,11 @@ class RawMeta(msgspec.Struct, rename="camel"):
     annotations: RawAnnotations | None = None
 
 
-class RawTaint(msgspec.Struct, gc=False):
+class RawTaint(msgspec.Struct, gc=False, rename="camel"):
     key: str | None = None
     value: str | None = None
     effect: str | None = None
+    time_added: str | None = None
 
 
 class RawSpec(msgspec.Struct):
@@ -133,6 +146,10 @@ def to_node(raw: RawNode) -> Node:
         ready=ready,
         problems=problems,
         taints=tuple([taint(one) for one in spec.taints if one and one.key]) if spec.taints else (),
+        taint_times=tuple([one.time_added or "" for one in spec.taints if one and one.key]) if spec.taints else (),
+        plugin_config=intern(labels.plugin_config or ""),
+        former_config=(annotations and annotations.former_config) or "",
+        quarantined=tuple(annotations.quarantined.split(",")) if annotations and annotations.quarantined else (),
         topology=tuple([intern(layer) for layer in (labels.layer_1, labels.layer_2, labels.layer_3) if layer]),
         created=seconds(meta.creation_timestamp),
         simulated=labels.simulated == "true",

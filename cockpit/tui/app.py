@@ -119,6 +119,7 @@ class CockpitApp(Wayfinding):
         session.store.expect(*WATCHED)
         session.watch(WATCHED)
         self.reload()
+        self.desk.remind()
 
     def _not_open(self, error: CockpitError) -> None:
         self.push_screen(StartScreen(error.message, error.hint), self._chosen)

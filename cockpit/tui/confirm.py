@@ -34,6 +34,7 @@ def plan_lines(plan: Plan) -> list[list[Part]]:
         if change.line:
             lines.append([("  $ ", Tone.TRACK), (change.line, Tone.MUTED)])
     lines += [[("▲ ", Tone.WARN), (text, Tone.WARN)] for text in plan.warnings]
+    lines += [[("✖ forbidden: ", Tone.BAD), (text, Tone.BAD)] for text in plan.denied]
     if plan.already:
         lines.append([("✓ ", Tone.GOOD), (plan.already, Tone.PLAIN)])
     return lines
@@ -45,7 +46,10 @@ def joined(lines: list[list[Part]]) -> Content:
 
 
 class ConfirmScreen(ModalScreen[bool]):
-    """CHANGE: y or n. DESTROY: Cancel has the focus. SPEND: the name must be typed next to its price."""
+    """CHANGE: y or n. DESTROY: Cancel has the focus. SPEND: the name must be typed next to its price.
+
+    Whether this person may take every step is asked while the plan is read: an answer given before that is known waits for it (`judged`).
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "answer(False)", "Cancel"),
@@ -57,6 +61,7 @@ class ConfirmScreen(ModalScreen[bool]):
     def __init__(self, action: Action, plan: Plan, place: Place) -> None:
         super().__init__()
         self.verb, self.plan, self.place, self.risk = action, plan, place, action.risk_of(plan)
+        self._known, self._agreed = False, False
 
     @property
     def typed(self) -> bool:
@@ -69,13 +74,34 @@ class ConfirmScreen(ModalScreen[bool]):
             targets = len(self.plan.changes)
             box.border_title = content([(self.verb.title, Tone.STRONG), (f" ({targets} changes)" if targets > 1 else "", Tone.MUTED)]).markup
             yield Static(joined([self._where(), self._head()]), id="where")
-            yield Static(joined(plan_lines(self.plan)), classes="plan")
+            yield Static(joined(plan_lines(self.plan)), classes="plan", id="plan")
             if self.typed:
                 yield Static(joined([self._ask()]))
                 yield Input(id="typed", placeholder=self.plan.confirm)
             with Horizontal(classes="buttons"):
                 yield Button("Cancel (n)", id="no")
                 yield Button(f"{self.verb.title} (y)", id="yes", classes=danger, disabled=self.typed)
+
+    def judged(self, plan: Plan) -> None:
+        """The same plan, with the steps that are forbidden: then it cannot be agreed to."""
+        self._known, changed, self.plan = True, plan != self.plan, plan
+        if not self.is_attached:
+            return
+        if changed:
+            self.query_one("#plan", Static).update(joined(plan_lines(plan)))
+        if plan.denied:
+            self._agreed = False
+            self.query_one("#yes", Button).disabled = True
+            self.query_one("#no").focus()
+        elif self._agreed:
+            self.dismiss(True)
+
+    def answer(self, yes: bool) -> None:
+        """Leave with this answer; a yes waits until it is known that every step is allowed."""
+        if not yes or (self._known and not self.plan.denied):
+            self.dismiss(yes)
+        elif not self._known:
+            self._agreed = True
 
     def on_mount(self) -> None:
         """The safe thing has the focus."""
@@ -99,20 +125,20 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Only the whole word opens the way."""
-        self.query_one("#yes", Button).disabled = event.value.strip() != self.plan.confirm
+        self.query_one("#yes", Button).disabled = event.value.strip() != self.plan.confirm or bool(self.plan.denied)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter after the word goes on."""
         if event.value.strip() == self.plan.confirm:
-            self.dismiss(True)
+            self.answer(True)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button is an answer."""
-        self.dismiss(event.button.id == "yes")
+        self.answer(event.button.id == "yes")
 
     def action_answer(self, yes: bool) -> None:
         """y is an answer only where nothing has to be typed or read twice."""
         if not yes or self.risk in (Risk.CHANGE, Risk.READ) or not (self.typed or self.risk is Risk.DESTROY):
-            self.dismiss(yes)
-        elif self.risk is Risk.DESTROY:
+            self.answer(yes)
+        elif self.risk is Risk.DESTROY and not self.plan.denied:
             self.query_one("#yes", Button).focus()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Change, Plan, Result, Risk, params_of, parse
 from actions.core.apply import ApplyFailed, apply
+from actions.core.journal import Entry, Journal
+from actions.core.permissions import judged
 from actions.core.sealing import prompt_for
 from cockpit.errors import CockpitError
 from cockpit.tui.confirm import ConfirmScreen
@@ -18,6 +21,7 @@ from cockpit.tui.logs import Feed, following, turned
 from cockpit.tui.looking import Looks
 from cockpit.tui.secret import SecretScreen
 from cockpit.tui.textlines import Line
+from cockpit.tui.unfinished import UnfinishedScreen
 
 if TYPE_CHECKING:
     from cockpit.tui.app import CockpitApp
@@ -31,6 +35,8 @@ class Desk:
         self.feed: Feed | None = None
         self.looks = Looks(app)
         self.last_command = ""
+        self._told: deque[tuple[str, str]] = deque()
+        self._progress: Room | None = None
 
     def start(self, action: Action, values: Mapping[str, str]) -> None:
         """Begin an action with the values the row gives; says why when it does not apply."""
@@ -50,7 +56,8 @@ class Desk:
         The dialog opens within the key's own turn, so that a key typed ahead is an answer to it and no key of the pane.
         """
         given = {**self._here(action), **values}
-        if not values or self.app.verbs.missing(action, values) or action.plan is None:
+        asks = not values if action.form is None else action.form
+        if asks or self.app.verbs.missing(action, values) or action.plan is None:
             form = FormScreen(action, self.app.scene.snapshot, given)
             self.app.push_screen(form, lambda settled: self._settled(action, *settled) if settled is not None else None)
             return
@@ -85,7 +92,13 @@ class Desk:
             self._begin(action, params, plan)
         else:
             dialog = ConfirmScreen(action, plan, self.app.place)
-            self.app.push_screen(dialog, lambda yes: self._begin(action, params, plan) if yes else None)
+            self.app.push_screen(dialog, lambda yes: self._begin(action, plan.params or params, dialog.plan) if yes else None)
+            self.app.run_worker(self._judge(dialog, plan), group="judge", exclusive=True, exit_on_error=False)
+
+    async def _judge(self, dialog: ConfirmScreen, plan: Plan) -> None:
+        """Tell the dialog which steps are forbidden; without a cluster there is nobody to ask, and nothing will be done either."""
+        session = self.app.session
+        dialog.judged(plan if session is None else await asyncio.to_thread(judged, plan, session.clients))
 
     def _begin(self, action: Action, params: Any, plan: Plan) -> None:
         self.app.run_worker(self._apply(action, params, plan), group="action", exit_on_error=False)
@@ -101,10 +114,21 @@ class Desk:
             self.app.say(f"{action.title}: left; nothing was changed")
             return
         try:
-            result = await asyncio.to_thread(apply, plan, clients, action=action.name, params=params, on_done=self._done)
+            result = await asyncio.to_thread(
+                apply,
+                plan,
+                clients,
+                action=action.name,
+                params=params,
+                on_done=self._done,
+                tell=lambda line: self._told.append((action.title, line)),
+            )
         except ApplyFailed as error:
             self.app.complain(error, f"{action.title}: {len(error.result.changes)} of {len(plan.changes)} changes made. ")
             return
+        finally:
+            self._show_progress()
+            self._progress = None
         self._tell(action, result)
 
     async def _secrets(self, plan: Plan) -> dict[str, str] | None:
@@ -127,7 +151,7 @@ class Desk:
             self.app.say(warning, "warning")
 
     def _read(self, action: Action, values: dict[str, str]) -> None:
-        if self.app.verbs.missing(action, values) or (action.asks and not values):
+        if self.app.verbs.missing(action, values) or (action.form and not values):
             self.app.run_worker(self._ask_then_read(action, values), group="action", exit_on_error=False)
             return
         if action.look is not None:
@@ -155,7 +179,8 @@ class Desk:
             self.feed.close()
         feed = self.feed = Feed(action, session.clients, self.app.scene.snapshot, values)
         feed.start()
-        about = " ".join(str(value) for name, value in values.items() if name not in ("follow",))
+        told = [value for name, value in values.items() if name != "follow" and value is not False]
+        about = " ".join(", ".join(value) if isinstance(value, tuple) else str(value) for value in told)
         room = Room(title=f"{action.title} {about}", following=True, close=feed.close)
 
         def turn(word: str) -> None:
@@ -176,8 +201,38 @@ class Desk:
                 return names
         return []
 
+    def _show_progress(self) -> None:
+        """What long steps tell goes into a text of its own, which can be left while they go on."""
+        while self._told:
+            title, text = self._told.popleft()
+            line, shown = Line(text), self.app.detail.room
+            if self._progress is None:
+                self._progress = shown = Room(title=f"{title} goes on", following=True)
+                self.app.enter(self._progress)
+            self._progress.lines.append(line)
+            if shown is self._progress:
+                self.app.detail.text.append([line], 0)
+
+    # -- what was cut short -----------------------------------------------------------------------------------------------------------------
+
+    def remind(self) -> None:
+        """Offer to finish or undo what an earlier cockpit left half-made on this cluster, the newest first."""
+        kube = self.app.session.kube
+        left = [] if self.app.verbs.readonly else Journal().cut_short(kube.cluster, kube.server)
+        if left:
+            ways = [action for action in self.app.verbs.actions if action.mends]
+            self.app.push_screen(UnfinishedScreen(left[0], ways), lambda word: self._mend(left[0], word))
+
+    def _mend(self, entry: Entry, word: str | None) -> None:
+        if word == "keep":
+            Journal().end(entry.id, "kept")
+            self.remind()
+        elif word and (action := self.app.verbs.named(word)) is not None:
+            self.start(action, {"id": entry.id})
+
     def pump(self) -> None:
         """Hand what the stream brought to the text on screen."""
+        self._show_progress()
         if self.feed is None:
             return
         lines, dropped = self.feed.drain()

@@ -42,6 +42,8 @@ def picks(snapshot: Snapshot, kind: str) -> list[str]:
     """The names a field offers: rows of the snapshot by kind."""
     if kind == "namespaces":
         return sorted({key.namespace for key in snapshot.jobs} | {key.namespace for key in snapshot.queues if key.namespace} | {"default"})
+    if kind == "devices":
+        return sorted(inert(gpu.uuid, 253) for gpu in snapshot.gpus.values() if gpu.uuid)
     rows = getattr(snapshot, kind, None)
     return sorted({inert(str(getattr(key, "name", key)), 253) for key in rows}) if rows is not None else []
 

@@ -115,6 +115,12 @@ class Looks:
 
 def about(params: Any) -> str:
     """What is read, in the words of the parameters that name it."""
+    if node := getattr(params, "node", ()):
+        return f"what is on {node if isinstance(node, str) else ', '.join(node)}"
+    if hasattr(params, "gpu"):
+        return "the device plugin and its configurations"
+    if hasattr(params, "id"):
+        return "the journal, and what it tells of as it is now"
     job, space = getattr(params, "job", ""), getattr(params, "namespace", "")
     return f"the checkpoints of {job}" if job else f"the checkpoints in {space}" if space else "all checkpoints"
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from actions.core.journal import Entry, Journal, state_home
+from actions.core import Clients
+from actions.core.journal import Journal, state_home
+from actions.core.recounting import applied, record
 from cockpit.errors import Refused
 from cockpit.inert import inert
 from cockpit.tui.cells import age, count
@@ -49,12 +53,11 @@ class Reading(Ground):
             self.enter(Room(view=Events(view.involved(keys[0]))))
 
     def action_history(self) -> None:
-        """What was done from this machine, the newest last."""
+        """What was done from this machine, the newest last: who, how it ended, and whether it can be undone."""
+        clients = self.session.clients if self.session is not None else Clients()
         now = time.time()
-        lines = [
-            Line(_told(entry, now) + str(change.get("command") or change.get("summary"))) for entry in Journal().entries() for change in entry.changes
-        ]
-        self.enter(Room(title="History", lines=lines))
+        rows = applied(Journal().entries(), clients)
+        self.enter(Room(title="History", lines=[Line(text) for row in rows for text in _past(record(row), now - row.at)]))
 
     def action_help(self) -> None:
         """The live keys."""
@@ -104,5 +107,12 @@ class Reading(Ground):
         self.say(f"saved {len(lines):,} lines to {path}")
 
 
-def _told(entry: Entry, now: float) -> str:
-    return f"{age(now - entry.at):>7} ago  {entry.state:<7} {entry.action:<12} {entry.cluster}  "
+def _past(entry: Mapping[str, Any], seconds: float) -> Iterator[str]:
+    """An entry of the journal in lines: what it was, then each command."""
+    undo = f"undo --id {entry['id']}" if entry["undoable"] else f"no undo: {entry['why_not']}"
+    by = f" by {entry['by']}" if entry["by"] else ""
+    yield f"{age(seconds):>7} ago  {entry['state']:<9} {entry['action']:<12} {entry['cluster']}{by}  {undo}"
+    for change in entry["changes"]:
+        yield f"{'':>13}{'✓' if change['made'] else '○'} {change['command'] or change['summary']}"
+    if entry["error"]:
+        yield f"{'':>13}✖ {entry['error']}"

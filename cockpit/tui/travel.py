@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from cockpit.errors import BadInput
 from cockpit.tui.checkpoints import Checkpoints
 from cockpit.tui.cluster import Nodes, Pods
+from cockpit.tui.devices import Devices
 from cockpit.tui.efa import Efa
 from cockpit.tui.gpus import Gpus
 from cockpit.tui.jobs import Jobs
@@ -38,6 +39,8 @@ VIEW_WORDS: Mapping[str, Callable[[], View]] = {
     "pods": Pods,
     "ckpt": Checkpoints,
     "checkpoints": Checkpoints,
+    "dev": Devices,
+    "devices": Devices,
     "ev": Events,
     "events": Events,
     "queue": Queues,

@@ -15,6 +15,8 @@ JOB = JobKey("default", "PyTorchJob", "t5")
 TYPE = "p5.48xlarge"
 PYTORCHJOB = Served("pytorchjobs.kubeflow.org", "kubeflow.org", "v1", "PyTorchJob")
 GIB = 1 << 30
+LOOKED = ("occupants", "deviceplugins", "applied")
+"""Sources that only a look fills."""
 
 
 def trainjob(field: str) -> Served:
@@ -70,7 +72,7 @@ def claim(name: str = "fsx-pvc", mode: str = "ReadWriteMany", namespace: str = "
 def picture(absent: Mapping[str, CockpitError] | None = None, **rows: Any) -> Snapshot:
     """A snapshot in which every source is live and holds these rows; `absent` are the sources that failed, with why."""
     store = Store()
-    kinds = {"runtimes": "served", "workloads": "queues"}
+    kinds = {"observed": "applied", "runtimes": "served", "workloads": "queues"}
     for kind, found in rows.items():
         store.apply(Upsert(kinds.get(kind, kind), kind, tuple(found)))
     for source in (
@@ -87,6 +89,7 @@ def picture(absent: Mapping[str, CockpitError] | None = None, **rows: Any) -> Sn
         "gpus",
         "efa",
         "volumeclaims",
+        *LOOKED,
     ):
         store.apply(Synced(source))
     for source, error in (absent or {}).items():
@@ -98,6 +101,9 @@ class FakeKube:
     """Answers `request` by a function, logs by lists of raw lines; `calls` holds what was asked."""
 
     cluster, context, namespace, simulated = "fake", "fake", "default", False
+    server, user = "https://fake", "ada"
+    forbidden: frozenset[str] = frozenset()
+    """Verbs on resources that are not allowed: `patch nodes`."""
 
     def __init__(self, answer: Callable[[str, str], dict[str, Any]] = lambda method, path: {}, logs: Mapping[str, Any] | None = None) -> None:
         self.answer, self.logs = answer, dict(logs or {})
@@ -108,6 +114,10 @@ class FakeKube:
         """What the script answers."""
         self.calls.append((method, path, params, body))
         return self.answer(method, path)
+
+    def may(self, verb: str, group: str, resource: str, namespace: str = "", name: str = "", subresource: str = "") -> bool:
+        """Whether it is allowed."""
+        return f"{verb} {resource}{'/' + subresource if subresource else ''}" not in self.forbidden
 
     def read(self, path: str, *, params: Any = None, **more: Any) -> bytes:
         """A whole log."""

@@ -66,7 +66,7 @@ def test_a_moved_node_is_a_conflict_and_the_rest_is_reported(tmp_path) -> None: 
         apply(plan, Clients(kube=kube), action="cordon", params=params, journal=journal)
     assert (raised.value.exit_code, raised.value.code) == (4, "conflict")
     assert [change["object"]["name"] for change in raised.value.result.changes] == ["a"]
-    assert [path for _, path, _, _ in kube.calls] == ["/api/v1/nodes/a", "/api/v1/nodes/b"]
+    assert [path for _, path, _, _ in kube.calls] == ["/api/v1/nodes/a", "/api/v1/nodes/b", "/api/v1/nodes/b"]
     assert kube.calls[0][3]["metadata"]["resourceVersion"] == "7"
     (entry,) = journal.entries()
     assert (entry.state, entry.done) == ("failed", [0])

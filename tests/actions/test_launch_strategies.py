@@ -169,3 +169,24 @@ def test_a_script_that_cannot_be_delivered_is_bad_input(tmp_path: Path) -> None:
             planned(cluster(), script=str(path))
     with pytest.raises(BadInput, match="without --script"):
         planned(cluster(), script_args="--x")
+
+
+@pytest.mark.parametrize(
+    ("model", "flag"),
+    [
+        ("small", "small"),
+        ("t5-small", "hf:t5-small"),
+        ("meta-llama/Llama-3.2-1B", "hf:meta-llama/Llama-3.2-1B"),
+        ("hf:t5-small", "hf:t5-small"),
+        ("/mnt/fsx/m", "/mnt/fsx/m"),
+    ],
+)
+def test_a_model_is_a_preset_a_folder_or_a_name_on_the_hub(model: str, flag: str) -> None:
+    found = words(strategy="fsdp", model=model, pretrained=model != "small")
+    assert f"--model={flag}" in found
+    assert ("--pretrained" in found) is (model != "small")
+
+
+def test_a_preset_has_no_weights_to_begin_with() -> None:
+    with pytest.raises(BadInput, match="shape without weights"):
+        words(model="tiny", pretrained=True)

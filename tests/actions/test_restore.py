@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actions.core import Clients, Plan, Risk, load, parse
+from actions.core import Clients, Plan, Risk, load, parse, performing
 from actions.core import apply as applying
 from actions.core.journal import Journal
 from actions.core.predecessors import launches
@@ -241,13 +241,13 @@ def test_a_wait_is_over_when_the_last_pod_is_gone_and_a_dry_run_does_not_wait(tm
     waits = Plan((plan.changes[2],))
     left = [{"items": [{"metadata": {"name": "a"}}]}, {"items": []}]
     kube = FakeKube(lambda method, path: left.pop(0))
-    monkeypatch.setattr(applying, "GONE_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(performing, "GONE_POLL_SECONDS", 0.01)
     applied = applying.apply(waits, Clients(kube=kube), action="restore", params=plan.params, journal=Journal(tmp_path / "j"))
     assert applied.ok and left == []
     assert kube.calls[0][2]["labelSelector"] == "training.kubeflow.org/job-name=t5"
     applying.apply(waits, Clients(kube=kube), action="restore", params=plan.params, dry_run=True)
     stuck = FakeKube(lambda method, path: {"items": [{"metadata": {"name": "a"}}]})
-    monkeypatch.setattr(applying, "GONE_SECONDS", -100.0)
+    monkeypatch.setattr(performing, "GONE_SECONDS", -100.0)
     with pytest.raises(applying.ApplyFailed, match="pod a does not go"):
         applying.apply(waits, Clients(kube=stuck), action="restore", params=plan.params, journal=Journal(tmp_path / "j"))
 

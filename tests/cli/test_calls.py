@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from actions.core import Clients
+from actions.core.journal import Journal
 from cockpit import calls, cli, session
 from cockpit.errors import ActionFailed, CockpitError, Conflict, Forbidden, NotServed, Unreachable
 from cockpit.model import Condition, Progress
@@ -293,3 +294,26 @@ def test_a_plan_is_made_of_what_the_look_found(world: Any) -> None:
     found = json.loads(out)
     assert (code, found["error"]["code"]) == (4, "refused")
     assert "could not be looked at: --readonly" in found["error"]["message"]
+
+
+def test_a_step_that_is_forbidden_is_seen_in_the_plan_also_in_a_dry_run_and_none_is_made(world: Any, tmp_path: Path) -> None:
+    kube = FakeKube()
+    kube.forbidden = frozenset({"patch nodes"})
+    _, run = world(picture(nodes=[node("n1"), node("n2")]), kube=kube)
+    for words in ((), ("--dry-run",)):
+        code, out, err = run("cordon", "n1,n2", *words, "-o", "json")
+        found = json.loads(out)
+        assert (code, found["error"]["code"], [change["object"]["name"] for change in found["changes"]]) == (3, "forbidden", ["n1", "n2"])
+        assert "forbidden: you may not patch nodes: cordon n2" in found["warnings"] and "you may not patch nodes: cordon n1" in err
+    assert not kube.calls and not (tmp_path / "cockpit" / "journal.jsonl").exists()
+
+
+def test_what_was_cut_short_is_told_on_stderr_and_not_in_the_answer(world: Any) -> None:
+    journal = Journal()
+    entry = journal.begin("cordon", "fake", {}, [], "https://fake")
+    line = json.loads(journal.path.read_text())
+    journal.path.write_text(json.dumps(line | {"process": line["process"] | {"start": "1"}}) + "\n")
+    _, run = world(picture(nodes=[node("n1")]))
+    code, out, err = run("nodes", "-o", "json")
+    assert (code, json.loads(out)["warnings"]) == (0, [])
+    assert f"warning: cordon {entry} was cut short, 0 of 0 changes made: --action finish --id {entry}, or --action undo --id {entry}" in err

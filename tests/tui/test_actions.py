@@ -43,6 +43,21 @@ async def test_a_change_asks_y_and_does_exactly_what_it_showed() -> None:
         assert "▼ cordoned" not in next(line for line in shown(app) if "▸ ip-10-0-4-89" in line), "nothing is painted before the cluster says so"
 
 
+async def test_a_forbidden_step_is_shown_and_cannot_be_agreed_to() -> None:
+    app = make_app()
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await opened(pilot)
+        app.fakes[0].kube.forbidden = frozenset({"patch nodes"})
+        await pilot.press("c", "y")
+        await until(pilot, lambda: "forbidden: you may not patch nodes" in text_of(app))
+        assert app.screen.query_one("#yes", Button).disabled
+        await pilot.press("y")
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press("n")
+        await until(pilot, lambda: not isinstance(app.screen, ConfirmScreen))
+        assert not written(app) and not Journal().path.exists()
+
+
 async def test_n_does_nothing() -> None:
     app = make_app()
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
@@ -132,7 +147,9 @@ async def test_spending_says_what_is_spent(simulated: bool) -> None:
     app = make_app()
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await opened(pilot)
-        app.push_screen(ConfirmScreen(LAUNCH, plan, app.place), answers.append)
+        dialog = ConfirmScreen(LAUNCH, plan, app.place)
+        dialog.judged(plan)
+        app.push_screen(dialog, answers.append)
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "create pytorchjob/run7" in text_of(app))
         said = text_of(app)
         if simulated:

@@ -217,9 +217,15 @@ class FakeKube:
     context: str = "training"
     namespace: str = "default"
     simulated: bool | None = True
+    server: str = "https://training"
+    user: str = "ada"
+    forbidden: frozenset[str] = frozenset()
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     refuse: BaseException | None = None
+
+    def may(self, verb: str, group: str, resource: str, namespace: str = "", name: str = "", subresource: str = "") -> bool:
+        return f"{verb} {resource}" not in self.forbidden
 
     def request(self, method: str, path: str, *, params: Any = None, body: Any = None, **more: Any) -> dict[str, Any]:
         self.asked.append((method, path, body))

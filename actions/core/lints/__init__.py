@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,20 +45,31 @@ def flaws_of(document: Document, context: Context) -> list[Flaw]:
 
 
 def mend(document: Document, context: Context) -> list[Flaw]:
-    """Change one document in place until no rule can mend more of it; what was mended."""
+    """Change one document in place until no rule can mend more of it; what was mended.
+
+    Where something stands that the schema does not have there, a rule's mend may not fit: it is tried on a copy first.
+    """
     done: list[Flaw] = []
+    hopeless: set[tuple[Any, ...]] = set()
     while len(done) < MOST_MENDS:
-        flaw = next((one for one in flaws_of(document, context) if one.mend is not None), None)
-        if flaw is None or flaw.mend is None or _tried(flaw, done):
-            return done
-        flaw.mend(document.data)
+        flaws = [one for one in flaws_of(document, context) if one.mend is not None and _identity(one) not in hopeless]
+        if not flaws or flaws[0].mend is None:
+            break
+        flaw, change = flaws[0], flaws[0].mend
+        try:
+            change(copy.deepcopy(document.data))
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+            hopeless.add(_identity(flaw))
+            continue
+        change(document.data)
         done.append(flaw)
+        if any(_identity(one) == _identity(flaw) for one in flaws_of(document, context)):
+            hopeless.add(_identity(flaw))
     return done
 
 
-def _tried(flaw: Flaw, done: list[Flaw]) -> bool:
-    """True for a flaw that was mended at this place a moment ago and is still there."""
-    return bool(done) and (done[-1].rule, done[-1].path, done[-1].message) == (flaw.rule, flaw.path, flaw.message)
+def _identity(flaw: Flaw) -> tuple[Any, ...]:
+    return flaw.rule.id, flaw.path, flaw.message
 
 
 def findings_of(documents: Iterable[Mapping[str, Any]], snapshot: Snapshot | None = None) -> list[Finding]:

@@ -174,15 +174,18 @@ def _together(pods: Pods, context: Context) -> bool:
     annotations = mapping(pods.template, "metadata", "annotations")
     affinity = mapping(pods.spec, "affinity", "podAffinity")
     terms = [one for held in affinity.values() if isinstance(held, list) for one in held]
-    near = {mapping(one).get("topologyKey") or mapping(one, "podAffinityTerm").get("topologyKey") for one in terms}
+    near = {str(mapping(one).get("topologyKey") or mapping(one, "podAffinityTerm").get("topologyKey")) for one in terms}
     if near & {ZONE, HOSTNAME, "topology.k8s.aws/zone-id"} or any(name in annotations for name in TOPOLOGY_ANNOTATIONS):
         return True
     return len(_zones(pods, context)) == 1
 
 
 def _zones(pods: Pods, context: Context) -> set[str]:
-    """The zones the chosen NodePool may use, as far as input and cluster tell."""
+    """The zones the chosen NodePool may use, or without one those of every GPU node there is or may come, as far as input and cluster tell."""
     pool = pods.selected(POOL)
+    if not pool and context.snapshot and context.snapshot.sees("nodes") and context.snapshot.sees("nodepools"):
+        standing = {node.zone for node in context.snapshot.nodes.values() if node.gpu_allocatable}
+        return standing.union(*(one.zones or (f"any of {one.name}",) for one in context.snapshot.nodepools.values()))
     held = context.snapshot.nodepools.get(pool) if context.snapshot and pool else None
     if held is not None and held.zones:
         return set(held.zones)

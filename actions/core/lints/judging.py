@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from actions.core import APPLY_PATCH
-from actions.core.apply import FIELD_MANAGER
 from actions.core.lints.flaws import Context, Document, Flaw, Path, Rule
 from actions.core.lints.manifests import plain
 from actions.core.lints.shapes import TRAINING
+from actions.core.performing import FIELD_MANAGER
 from cockpit.errors import ActionFailed, CockpitError, Conflict, Forbidden, NotAuthorised, NotFound, NotServed, Unreachable
 from cockpit.model import Served
 from cockpit.snapshot import Snapshot

@@ -24,7 +24,7 @@ from actions.core.lints.flaws import Path as Place
 from cockpit.errors import BadInput
 
 MOST_BYTES = 16 << 20
-MOST_NODES = 500_000
+MOST_NODES = 200_000
 ENDINGS = (".yaml", ".yml", ".json")
 MARKER = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 NESTED = re.compile(r"^( *)[^\s#-][^\n]*:[ \t]*(?:#[^\n]*)?\n(?:[ \t]*(?:#[^\n]*)?\n)*( *)- ", re.MULTILINE)

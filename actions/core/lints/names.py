@@ -52,7 +52,7 @@ def check(document: Document, context: Context) -> Iterator[Flaw]:
     """What is wrong with an object whatever its kind."""
     data = document.data
     if not isinstance(data, Mapping) or not document.kind or not data.get("apiVersion") or not _is_named(data):
-        yield NOT_AN_OBJECT.at((), _lacks(data), "apiVersion: ...\nkind: ...\nmetadata: {name: ...}")
+        yield NOT_AN_OBJECT.at((), _lacks(data), "apiVersion, kind and metadata: {name: ...}")
         return
     yield from _versions(document, context)
     yield from _twins(document, context)
@@ -69,7 +69,7 @@ def _is_named(data: Mapping[str, Any]) -> bool:
 
 def _lacks(data: Any) -> str:
     if not isinstance(data, Mapping):
-        return f"this is a {type(data).__name__ if not isinstance(data, list) else 'list'} and no mapping"
+        return f"this is {'a list' if isinstance(data, list) else 'one value'} and no mapping"
     lacking = [name for name in ("apiVersion", "kind") if not data.get(name)] + ([] if _is_named(data) else ["metadata.name"])
     return f"it has no {', '.join(lacking)}"
 

@@ -188,19 +188,37 @@ def shape_of(document: Document, context: Context) -> str:
     return context.trainer or shape_in(document.data)
 
 
-def node_template(data: Any, shape: str) -> tuple[Path, Mapping[str, Any]]:
-    """The path and the {metadata, spec} of a TrainJob's overrides for the replicated job `node`, as they stand; an empty one when there are none."""
-    for index, entry in enumerate(items(data, "spec", shape)):
+def node_templates(data: Any, shape: str) -> list[tuple[Path, Mapping[str, Any]]]:
+    """The path and the {metadata, spec} of each of a TrainJob's overrides for the replicated job `node`, as they stand."""
+    found: list[tuple[Path, Mapping[str, Any]]] = []
+    for index, entry in enumerate(items(data, "spec", shape) if shape else ()):
         where: Path = ("spec", shape, index)
         if shape == "runtimePatches":
             jobs: Path = ("trainingRuntimeSpec", "template", "spec", "replicatedJobs")
             for number, one in enumerate(items(entry, *jobs)):
                 if mapping(one).get("name") == "node":
                     path: Path = (*where, *jobs, number, "template", "spec", "template")
-                    return path, mapping(data, *path)
+                    found.append((path, mapping(data, *path)))
         elif "node" in targets(entry):
-            return where, ({"spec": entry} if shape == "podSpecOverrides" else mapping(entry))
-    return ("spec",), {}
+            found.append((where, {"spec": entry} if shape == "podSpecOverrides" else mapping(entry)))
+    return [(path, template) for path, template in found if template]
+
+
+def _together(templates: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Several overrides of the same pods as one: mappings united, lists one after the other."""
+    if len(templates) < 2:
+        return templates[0] if templates else {}
+    meta, spec = dict[str, Any](), dict[str, Any]()
+    for part in ("labels", "annotations"):
+        meta[part] = {key: value for one in templates for key, value in mapping(one, "metadata", part).items()}
+    for one in templates:
+        for key, value in mapping(one, "spec").items():
+            held = spec.get(key)
+            if isinstance(held, list) and isinstance(value, list):
+                spec[key] = [*held, *value]
+            else:
+                spec[key] = {**held, **value} if isinstance(held, Mapping) and isinstance(value, Mapping) else value
+    return {"metadata": meta, "spec": spec}
 
 
 def targets(entry: Any) -> list[str]:
@@ -209,18 +227,18 @@ def targets(entry: Any) -> list[str]:
 
 
 def make_node_template(data: Any, shape: str) -> dict[str, Any]:
-    """The {metadata, spec} of a TrainJob's overrides for `node`, made when missing, to be changed in place."""
-    path, found = node_template(data, shape)
-    if found:
-        return {"spec": at(data, *path), "metadata": {}} if shape == "podSpecOverrides" else at(data, *path)
-    template: dict[str, Any] = {"spec": {}}
-    if shape == "runtimePatches":
-        entry = patch_entry(MANAGER, "node", template)
-    else:
-        entry = {"targetJobs": [{"name": "node"}]} | ({} if shape == "podSpecOverrides" else template)
-    data["spec"].setdefault(shape, [])
-    data["spec"][shape].append(entry)
-    return make_node_template(data, shape) if shape != "podSpecOverrides" else {"spec": entry, "metadata": {}}
+    """The {metadata, spec} of a TrainJob's first override for `node`, made when missing, to be changed in place."""
+    found = node_templates(data, shape)
+    if not found:
+        bare: dict[str, Any] = {"targetJobs": [{"name": "node"}]} | ({} if shape == "podSpecOverrides" else {"spec": {}})
+        listed(data["spec"], shape).append(patch_entry(MANAGER, "node", {"spec": {}}) if shape == "runtimePatches" else bare)
+        found = node_templates(data, shape)
+    held: dict[str, Any] = at(data, *found[0][0])
+    if shape == "podSpecOverrides":
+        return {"spec": held, "metadata": {}}
+    if not isinstance(held.get("spec"), dict):
+        held["spec"] = {}
+    return held
 
 
 def patch_entry(manager: str, job: str, template: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,17 +250,18 @@ def patch_entry(manager: str, job: str, template: Mapping[str, Any]) -> dict[str
 def _of_trainjob(document: Document, context: Context) -> Iterator[Pods]:
     data, shape = document.data, shape_of(document, context)
     used = shape_in(data) or shape
-    path, template = node_template(data, used)
+    found = node_templates(data, used)
+    path, template = found[0][0] if found else ("spec",), _together([one for _, one in found])
     trainer = mapping(data, "spec", "trainer")
     body = {key: trainer[key] for key in ("image", "command", "args", "env") if key in trainer} | {"name": "node"}
     body["resources"] = mapping(trainer, "resourcesPerNode")
-    extra: Mapping[str, Any] = next((one for one in items(template, "spec", "containers") if mapping(one).get("name") == "node"), {})
-    body |= {"volumeMounts": items(extra, "volumeMounts")}
+    extra = [one for one in items(template, "spec", "containers") if mapping(one).get("name") == "node"]
+    body |= {"volumeMounts": [mount for one in extra for mount in items(one, "volumeMounts")]}
     main = Container(("spec", "trainer"), body, ("spec", "trainer", "resourcesPerNode"))
     others = tuple(
         Container((*path, "spec", "containers", index), one, ())
         for index, one in enumerate(items(template, "spec", "containers"))
-        if isinstance(one, Mapping) and one is not extra
+        if isinstance(one, Mapping) and one not in extra
     )
     nodes = whole(trainer.get("numNodes"), 1)
 

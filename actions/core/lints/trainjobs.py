@@ -91,9 +91,9 @@ def overrides(data: Any, shape: str) -> list[tuple[list[str] | None, Any]]:
     found: list[tuple[list[str] | None, Any]] = []
     for entry in items(data, "spec", shape):
         if shape == "podTemplateOverrides":
-            found.append((targets(entry) or None, {key: entry[key] for key in ("metadata", "spec") if key in entry}))
+            found.append((targets(entry) or None, {key: one for key, one in mapping(entry).items() if key in ("metadata", "spec")}))
         elif shape == "podSpecOverrides":
-            found.append((targets(entry) or None, {"spec": {key: value for key, value in entry.items() if key != "targetJobs"}}))
+            found.append((targets(entry) or None, {"spec": {key: value for key, value in mapping(entry).items() if key != "targetJobs"}}))
         else:
             jobs = items(entry, "trainingRuntimeSpec", "template", "spec", "replicatedJobs")
             for one in jobs:
@@ -133,8 +133,8 @@ def _targets(document: Document) -> Iterator[Flaw]:
 def _owned_env(document: Document) -> Iterator[Flaw]:
     for shape in OVERRIDES:
         for path, container in _containers(document.data, shape):
-            if container.get("name") in OWNED and container.get("env"):
-                names = ", ".join(str(mapping(one).get("name")) for one in items(container, "env"))
+            if str(container.get("name")) in OWNED and container.get("env"):
+                names = ", ".join(str(mapping(one).get("name")) for one in items(container, "env")) or "what is set"
                 mend = partial(_move_env, path=path) if container.get("name") == "node" else None
                 yield OWNED_ENV.at((*path, "env"), f"{names} of container {container['name']}", f"in spec.trainer.env: {names}", mend)
 
@@ -260,7 +260,7 @@ def _unknown_targets(document: Document, jobs: Mapping[str, frozenset[str]], run
                 yield UNKNOWN_TARGET.at(path, f"runtime {runtime} has no job {name!r}", nearest(name, sorted(jobs)), severity=severity)
     for where, container in _containers(document.data, shape) if shape else ():
         known = set().union(*jobs.values()) if jobs else set()
-        if known and container.get("name") not in known:
+        if known and str(container.get("name")) not in known:
             message = f"runtime {runtime} has no container {container.get('name')!r}"
             yield UNKNOWN_TARGET.at((*where, "name"), message, nearest(str(container.get("name")), sorted(known)), severity=severity)
 

@@ -46,7 +46,9 @@ def check(document: Document, context: Context) -> Iterator[Flaw]:
             told.add((*path, "value"))
             yield _secret_variable(path, name)
         yield from _nccl(path, name, value)
-    yield from _secret_objects(document)
+    for flaw in _secret_objects(document):
+        told.add(flaw.path)
+        yield flaw
     if document.kind != "Secret":
         for path, text in strings(document.data):
             if path not in told and (SHAPES.search(text) or ARGUMENT.search(text)):

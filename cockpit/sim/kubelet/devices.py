@@ -51,8 +51,11 @@ class Devices:
         """Index -> holder of the node's assigned devices."""
         return self._held.get((node, resource), {})
 
-    def assign(self, pod: dict[str, Any], capacity: Mapping[str, Any]) -> None:
-        """Give every container of a pod its devices, lowest free index first; DevicesUnavailable when they do not suffice."""
+    def assign(self, pod: dict[str, Any], capacity: Mapping[str, Any], excluded: frozenset[int] = frozenset()) -> None:
+        """Give every container of a pod its devices, lowest free index first; DevicesUnavailable when they do not suffice.
+
+        `excluded` are GPUs that are not among those of `capacity`.
+        """
         node = pod["spec"]["nodeName"]
         for resource in (GPU, EFA):
             wanted = [(container["name"], limit(container, resource)) for container in pod["spec"]["containers"]]
@@ -60,7 +63,9 @@ class Devices:
             if not total:
                 continue
             held = self._held.setdefault((node, resource), {})
-            free = [index for index in range(int(quantity(capacity.get(resource)))) if index not in held]
+            barred = excluded if resource == GPU else frozenset()
+            there = range(int(quantity(capacity.get(resource))) + len(barred))
+            free = [index for index in there if index not in held and index not in barred]
             if total > len(free):
                 self.release(node, pod["metadata"]["uid"])
                 raise DevicesUnavailable(

@@ -14,6 +14,7 @@ from cockpit.sim.kubelet import processes
 from cockpit.sim.kubelet.containers import ContainerRun
 from cockpit.sim.kubelet.context import METRICS_PORTS, Machine, PodContext, Stopped
 from cockpit.sim.kubelet.devices import DevicesUnavailable
+from cockpit.sim.kubelet.plugin_configs import registered_without
 from cockpit.sim.kubelet.rendezvous import job_key
 from cockpit.sim.kubelet.statuses import ContainerState, Facts, conditions, merged, phase
 from cockpit.sim.kubelet.volumes import MountError, bind_claims, materialise
@@ -83,7 +84,8 @@ class PodRun:
         await context.unless_stopping(context.node_up.wait())
         node = machine.cluster.find("nodes", None, context.node) or {}
         try:
-            machine.devices.assign(context.pod, (node.get("status") or {}).get("allocatable") or {})
+            without = registered_without(machine.cluster, node) if node else frozenset()
+            machine.devices.assign(context.pod, (node.get("status") or {}).get("allocatable") or {}, without)
         except DevicesUnavailable as error:
             self.facts.failure = ("UnexpectedAdmissionError", str(error))
             context.event("UnexpectedAdmissionError", str(error), warning=True)

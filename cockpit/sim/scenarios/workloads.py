@@ -31,8 +31,21 @@ def daemonset(entry: Mapping[str, Any]) -> Object:
     template["spec"]["tolerations"] = [{"operator": "Exists"}]
     if entry.get("nodeSelector"):
         template["spec"]["nodeSelector"] = entry["nodeSelector"]
+    if entry.get("configs"):
+        _configured(template["spec"], entry)
     spec = {"selector": {"matchLabels": entry["labels"]}, "template": template}
     return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": _metadata(entry), "spec": spec}
+
+
+def _configured(spec: Object, entry: Mapping[str, Any]) -> None:
+    """What the chart of the NVIDIA device plugin adds when it is given a ConfigMap: the volumes, and a sidecar that chooses by the node's label."""
+    env = {"NODE_LABEL": "nvidia.com/device-plugin.config", "DEFAULT_CONFIG": "default", "CONFIG_FILE_SRCDIR": "/available-configs"}
+    mounts = [{"name": "available-configs", "mountPath": "/available-configs"}, {"name": "config", "mountPath": "/config"}]
+    variables = [{"name": name, "value": value} for name, value in env.items()]
+    sidecar = {"name": f"{entry['name']}-sidecar", "image": entry["image"], "command": ["config-manager"], "env": variables, "volumeMounts": mounts}
+    spec["containers"][0] |= {"env": [{"name": "CONFIG_FILE", "value": "/config/config.yaml"}], "volumeMounts": mounts[1:]}
+    spec["containers"].append(sidecar)
+    spec["volumes"] = [{"name": "available-configs", "configMap": {"name": entry["configs"]}}, {"name": "config", "emptyDir": {}}]
 
 
 def deployment(entry: Mapping[str, Any]) -> Object:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from conftest import World, node, pod
 
+from cockpit.sim.kubelet.devices import GPU, Devices, gpu_uuid
+from cockpit.sim.kubelet.plugin_configs import registered_without
 from cockpit.sim.scenarios import apply, load
 from cockpit.sim.store import ApiError
 
@@ -70,6 +73,29 @@ async def test_devices_go_with_their_plugin(world: World) -> None:
     world.cluster.patch("daemonsets.apps", "kube-system", "nvidia-device-plugin", {"spec": {"template": {"spec": {"nodeSelector": {"no": "where"}}}}})
     await world.until(lambda: world.cluster.get("nodes", None, GPU_NODE)["status"]["allocatable"]["nvidia.com/gpu"] == "0")
     assert world.cluster.get("nodes", None, GPU_NODE)["status"]["capacity"]["nvidia.com/gpu"] == "8"
+
+
+async def test_a_gpu_that_the_plugins_configuration_excludes_is_not_offered_once_the_plugin_restarts(world: World) -> None:
+    await small(world)
+    await world.until(lambda: len([one for one in _plugins(world) if one["status"]["phase"] == "Running"]) == 4)
+    config = {"version": "v1", "deviceFilter": {"exclude": {"uuids": [gpu_uuid(GPU_NODE, 3)]}}}
+    world.cluster.patch("configmaps", "kube-system", "nvidia-device-plugin-configs", {"data": {"without-3": json.dumps(config)}})
+    world.cluster.patch("nodes", None, GPU_NODE, {"metadata": {"labels": {"nvidia.com/device-plugin.config": "without-3"}}})
+    await world.cluster.settled()
+    assert _offered(world) == "8", "the plugin reads its configuration when it starts"
+    old = next(one for one in _plugins(world) if one["spec"].get("nodeName") == GPU_NODE)
+    world.cluster.delete("pods", "kube-system", old["metadata"]["name"])
+    await world.until(lambda: _offered(world) == "7")
+    assert world.cluster.get("nodes", None, GPU_NODE)["status"]["capacity"]["nvidia.com/gpu"] == "7"
+    without = registered_without(world.cluster, world.cluster.get("nodes", None, GPU_NODE))
+    held, asks = Devices(), pod("asks", requests={GPU: "7"})
+    asks["metadata"]["uid"], asks["spec"]["nodeName"] = "u", GPU_NODE
+    held.assign(asks, {GPU: "7"}, without)
+    assert without == {3} and sorted(held.held(GPU_NODE, GPU)) == [0, 1, 2, 4, 5, 6, 7]
+
+
+def _offered(world: World) -> str:
+    return str(world.cluster.get("nodes", None, GPU_NODE)["status"]["allocatable"]["nvidia.com/gpu"])
 
 
 def _plugins(world: World) -> list[dict[str, Any]]:
