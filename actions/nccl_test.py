@@ -13,11 +13,11 @@ from actions.core import Action, Change, Clients, Column, Plan, Risk, Target, pa
 from actions.core.capacity import Want, gpu_nodes
 from actions.core.errands import LABELS, free_name, last_line, pod_path, said, until
 from actions.core.kinds import kind_of, runtime_of
+from actions.core.launch_params import IMAGE
 from actions.core.nccl_table import backend_of, to_row
 from actions.core.render import manifest
 from actions.core.sizing import Size, gibibytes, sized
 from actions.core.training_jobs import FOR_GPUS, Spec, changes
-from actions.launch import IMAGE
 from cockpit.errors import ActionFailed, BadInput, NotServed, Refused, TimedOut
 from cockpit.model import Served
 from cockpit.snapshot import Snapshot

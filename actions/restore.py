@@ -14,6 +14,8 @@ from actions.core import Action, Change, Clients, Plan, Risk, Target, param
 from actions.core.choosing import check_fits, chosen, commit_order
 from actions.core.faulty import faults
 from actions.core.following import SOURCES
+from actions.core.launch_params import LONGEST_NAME
+from actions.core.launch_words import counted
 from actions.core.looking import DEPTHS, Look, look_at
 from actions.core.lookups import jobs_named, one_job
 from actions.core.places import Place, place_of
@@ -147,7 +149,7 @@ def _free_name(snapshot: Snapshot, params: Params) -> str:
     taken = {key.name for key in snapshot.jobs if key.namespace == params.namespace}
     stem = AGAIN.sub("", params.job)
     numbers = (f"-r{number}" for number in range(2, len(taken) + 4))
-    return next(name for end in numbers if (name := stem[: launch.LONGEST_NAME - len(end)].rstrip("-") + end) not in taken | {params.job})
+    return next(name for end in numbers if (name := stem[: LONGEST_NAME - len(end)].rstrip("-") + end) not in taken | {params.job})
 
 
 def _without(snapshot: Snapshot, key: JobKey) -> Snapshot:
@@ -199,7 +201,7 @@ def _lost(snapshot: Snapshot, one: Checkpoint, job: Job | None, alive: bool) -> 
     steps = max(0, progress.step - one.step)
     minutes = "" if not steps or progress.at is None or one.at is None else f", {max(0.0, progress.at - one.at) / 60:.1f} minutes"
     most = "at most " if alive else ""
-    return f"lost: {most}{launch.counted(steps, 'step')}{minutes} (it had come to step {progress.step})"
+    return f"lost: {most}{counted(steps, 'step')}{minutes} (it had come to step {progress.step})"
 
 
 def _sitting_out(faulty: dict[str, str]) -> Iterator[str]:

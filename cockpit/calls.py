@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actions.core import Action, Outcome, Plan, Result, Risk
@@ -25,7 +25,7 @@ from cockpit.errors import (
     Unreachable,
 )
 from cockpit.flags import Asked
-from cockpit.narration import ask, say
+from cockpit.narration import ask, ask_secret, say
 from cockpit.snapshot import Snapshot
 from cockpit.telling import alarm, in_time, judge, pour, tabulate, warn
 from cockpit.worlds import World, alone, may_go_without
@@ -212,10 +212,9 @@ def _apply(call: Call, plan: Plan) -> None:
 
     params, stop, late = plan.params or call.params, threading.Event(), threading.Event()
     timer = alarm(call.left(), late, stop)
+    clients = replace(call.world.clients, ask=ask_secret)
     try:
-        applied = apply(
-            plan, call.world.clients, action=call.action.name, params=params, dry_run=call.asked.dry_run, tell=say, stop=stop, leave=_leave
-        )
+        applied = apply(plan, clients, action=call.action.name, params=params, dry_run=call.asked.dry_run, tell=say, stop=stop, leave=_leave)
     except ApplyFailed as error:
         if late.is_set():
             error.code, error.exit_code = TimedOut.code, TimedOut.exit_code

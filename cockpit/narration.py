@@ -23,3 +23,18 @@ def ask(question: str) -> str | None:
     sys.stderr.flush()
     answer = sys.stdin.readline()
     return answer.strip() if answer else None
+
+
+def ask_secret(question: str) -> str | None:
+    """What a person types unseen; None when nobody can be asked, or the terminal would show it."""
+    if not sys.stdin.isatty() or not sys.stderr.isatty():
+        return None
+    import getpass
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(inert(question) + " ", stream=sys.stderr)
+        except (getpass.GetPassWarning, EOFError):
+            return None

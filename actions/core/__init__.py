@@ -84,9 +84,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a plan. `via` kube | shell | checkpoints | journal | aws.
+    """One step of a plan. `via` kube | shell | checkpoints | journal | aws | file.
 
-    `verb` is create | apply | patch | delete | evict | wait | remove | run | keep.
+    `verb` is create | apply | patch | delete | evict | wait | remove | run | keep | write.
 
     `line` is the command it stands for.
     `resource_version` is the one it was planned from: when the object has moved since, applying it is a Conflict. `inverse` undoes it, None when
@@ -95,7 +95,8 @@ class Change:
     are names in the body that only an earlier AWS step of the same plan can fill. A delete with a `selector` takes every object of the target's
     kind that carries those labels and fields, however many there are; a wait is over when there is none, or, with a `body`, when the object says
     what the body says. `grace_seconds` is how long objects may take to end, or how long a wait or an eviction that is refused goes on. A `settling`
-    step makes the ones before it take effect: it comes after them also when they are undone.
+    step makes the ones before it take effect: it comes after them also when they are undone. `sealed` names keys of a Secret and where their
+    values are read as it is made, `env:NAME` or `prompt`: no plan holds them.
     """
 
     via: str
@@ -117,6 +118,7 @@ class Change:
     field_selector: str = ""
     settling: bool = False
     wait_gone: bool = False
+    sealed: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The change as the JSON contract and the journal print it; the data of a Secret never leaves."""
@@ -216,6 +218,7 @@ class Clients:
     `buckets` is a cockpit.clients.object_store.ObjectStore, `aws` a cockpit.clients.aws.Aws, `registry` makes a cockpit.clients.registry.Registry of
     a region. `readonly` says that nothing may be created, not even for a moment. `unconnected` is why there is no `kube` for an action that does
     without.
+    `ask` asks a person for a secret, unseen; None when nobody can be asked.
     """
 
     kube: Any = None
@@ -225,6 +228,7 @@ class Clients:
     readonly: bool = False
     unconnected: CockpitError | None = None
     registry: Any = None
+    ask: Callable[[str], str | None] | None = None
 
 
 def _never(snapshot: Snapshot, params: Any) -> str | None:
@@ -233,10 +237,6 @@ def _never(snapshot: Snapshot, params: Any) -> str | None:
 
 def _no_more(params: Any) -> tuple[str, ...]:
     return ()
-
-
-def _no(params: Any) -> bool:
-    return False
 
 
 @dataclass(frozen=True)
@@ -275,14 +275,14 @@ class Action:
     fills: Mapping[str, str] = field(default_factory=dict)
     form: bool | None = None
     mends: str = ""
-    disabled: Callable[[Snapshot, Any], str | None] = _never
+    disabled: Callable[[Snapshot, Any], str | None] = lambda snapshot, params: None
     follow: Callable[[Snapshot, Any], Outcome] | None = None
     follow_needs: tuple[str, ...] = ()
     explain: Callable[[Clients, Snapshot, Any], str] | None = None
     line: Callable[[Mapping[str, Any], Any], str] | None = None
     attach: Callable[[Clients, Snapshot, Any, threading.Event], tuple[str, ...]] | None = None
     verdict: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
-    pipes: Callable[[Any], bool] = _no
+    pipes: Callable[[Any], bool] = lambda params: False
     doc: str = ""
 
     def needs_of(self, params: Any) -> tuple[str, ...]:
@@ -324,7 +324,7 @@ def load(name: str) -> Action:
 
 def all_actions() -> Iterator[Action]:
     """Every action, by name."""
-    return (load(name) for name in names())
+    return map(load, names())
 
 
 def as_json(value: Any) -> str:

@@ -11,6 +11,7 @@ from actions.core import JSON_PATCH, Change, Clients, Plan, Result
 from actions.core.journal import Journal
 from actions.core.performing import Performer
 from actions.core.permissions import check
+from actions.core.sealing import hidden_in, mask, unsealed
 from actions.core.standing import differences
 from cockpit.errors import CockpitError, Conflict
 
@@ -40,13 +41,17 @@ def apply(
     if not dry_run:
         for program in dict.fromkeys(change.argv[0] for change in plan.changes if change.via == "shell"):
             clients.shell.require(program)
+    try:
+        made = unsealed(plan.changes, clients, dry_run)
+    except CockpitError as error:
+        raise ApplyFailed(error, result) from error
     book = journal or Journal()
     performer = Performer(clients, dry_run, tell, stop or threading.Event(), book, leave)
     entry = None if dry_run or not plan.changes else begun(book, plan, clients, action, params)
     result.journal_id, performer.entry = entry, entry or ""
     try:
         for index, change in enumerate(plan.changes):
-            answer = performer.perform(change)
+            answer = performer.perform(made[index])
             result.changes.append(described(change, answer))
             if entry:
                 book.mark(entry, index)
@@ -55,10 +60,11 @@ def apply(
         change = plan.changes[len(result.changes)]
         moved = isinstance(error, Conflict) and change.via == "kube"
         failure = _told(error, change, clients) if moved else _in_step(error, plan, len(result.changes))
+        mask(failure, hidden_in(made))
         result.ok, result.error = False, failure.to_dict()
         if entry:
             book.end(entry, "failed", failure.message)
-        raise ApplyFailed(failure, result) from error
+        raise ApplyFailed(failure, result) from None
     if entry:
         book.end(entry, "done")
     return result

@@ -158,7 +158,7 @@ def recorded(change: Change) -> dict[str, Any]:
     """A change as the journal keeps it: what to do, and what undoes it; a Secret's data stays out."""
     kept = change.to_dict() | {
         "api": {"group": change.target.group, "version": change.target.version, "plural": change.target.plural},
-        "body": None if change.target.kind == "Secret" else change.body,
+        "body": None if change.target.kind == "Secret" and not change.sealed else change.body,
         **{name: getattr(change, name) for name in PLAIN},
         "argv": list(change.argv),
         "env": dict(change.env),
@@ -167,7 +167,7 @@ def recorded(change: Change) -> dict[str, Any]:
     return kept | {"inverse": recorded(change.inverse) if change.inverse else None}
 
 
-PLAIN = ("content_type", "resource_version", "selector", "field_selector", "grace_seconds", "settling")
+PLAIN = ("content_type", "resource_version", "selector", "field_selector", "grace_seconds", "settling", "sealed")
 """Fields of a change that are kept as they are."""
 
 

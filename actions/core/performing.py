@@ -47,7 +47,8 @@ class Performer:
         """Make one change; what the server answers."""
         if change.via != "kube":
             if not self.dry_run:
-                {"shell": self._run, "checkpoints": self._remove, "journal": self._keep, "aws": self._aws}[change.via](change)
+                own = {"shell": self._run, "checkpoints": self._remove, "journal": self._keep, "aws": self._aws, "file": self._write}
+                own[change.via](change)
             return {}
         if change.holes:
             values = {name: self.known.get(name) or f"known-later-{name.replace('_', '-')}" for name in change.holes}
@@ -84,6 +85,11 @@ class Performer:
         from actions.core.looking import remove
 
         remove(self.clients, Snapshot(), change.target.namespace, change.body or {})
+
+    def _write(self, change: Change) -> None:
+        from actions.core.manifest_files import write
+
+        write(change.target.name, (change.body or {})["text"])
 
     def _keep(self, change: Change) -> None:
         self.book.end(change.target.name, str((change.body or {}).get("state") or "kept"))

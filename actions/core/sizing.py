@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from actions.core.capacity import Room, Want, arithmetic, left_out, on_nodes, on_pools, placed
 from cockpit.errors import BadInput, Refused
@@ -33,12 +33,19 @@ class Size:
     threads: int
     simulated: bool
     warnings: tuple[str, ...] = ()
+    one_zone: bool = False
 
     def resources(self) -> dict[str, str]:
         """Requests and limits as Kubernetes writes them."""
         found = {"cpu": f"{max(1, math.floor(self.cpu))}", "memory": gibibytes(self.memory_bytes)}
         gpus = {"nvidia.com/gpu": str(self.want.gpus)} if self.want.gpus else {}
         return found | gpus | ({"vpc.amazonaws.com/efa": str(self.efa)} if self.efa else {})
+
+    @property
+    def zone(self) -> str:
+        """The zone all pods would be in; empty when they would be in several, or it is not known."""
+        found = {room.zone for room, _ in self.places}
+        return next(iter(found)) if len(found) == 1 else ""
 
     @property
     def whole(self) -> bool:
@@ -67,28 +74,58 @@ def gibibytes(amount: int) -> str:
     return f"{amount // GIB}Gi" if amount >= GIB else f"{max(1, amount // 2**20)}Mi"
 
 
-def sized(snapshot: Snapshot, want: Want, nproc: int, efa: int | None, types: Mapping[str, InstanceType] | None = None) -> Size:
+def sized(
+    snapshot: Snapshot, want: Want, nproc: int, efa: int | None, types: Mapping[str, InstanceType] | None = None, shm_bytes: int | None = None
+) -> Size:
     """The size of a job's pods; Refused with the arithmetic when the pods cannot all be had, as far as nodes and NodePools may be listed."""
     types = instance_types() if types is None else types
     simulated = bool(len(snapshot.nodes)) and all(node.simulated for node in snapshot.nodes.values())
     if not want.gpus:
         cpu, memory = CPU_PER_RANK * nproc, MEMORY_PER_RANK_BYTES * nproc
-        return Size(want, (), cpu, memory, efa or 0, _shm(nproc, memory), 1, simulated)
+        return Size(want, (), cpu, memory, efa or 0, _shm(nproc, memory, shm_bytes), 1, simulated)
     if nproc > want.gpus:
         raise BadInput(f"{nproc} ranks cannot share {want.gpus} GPUs: each takes one", f"--nproc {want.gpus}, or --gpus {nproc}")
     rooms = [*on_nodes(snapshot, want), *on_pools(snapshot, want, types)]
     places = placed(want, rooms)
+    near = _in_one_zone(snapshot, want, rooms, places, efa, types)
+    places = near or places
     if sum(pods for _, pods in places) < want.pods and not (snapshot.forbidden("nodes") or snapshot.forbidden("nodepools")):
         raise Refused("; ".join(filter(None, (_too_much(want, rooms), left_out(snapshot, want)))), _what_fits(want, places))
     shares = [_share(snapshot, room, pods, want, types) for room, pods in places] or [(CPU_PER_GPU * want.gpus, MEMORY_PER_GPU_BYTES * want.gpus)]
     cpu, memory = min(share[0] for share in shares), min(share[1] for share in shares)
     devices, warnings = _devices(snapshot, places, want, efa, types)
-    return Size(want, tuple(places), cpu, memory, devices, _shm(nproc, memory), 1, simulated, warnings)
+    one_zone = bool(devices) and want.pods > 1
+    if one_zone and not near and not want.zone and _zones(places):
+        warnings = (
+            *warnings,
+            f"no zone has room for all {want.pods} pods now, and EFA does not reach across: the last wait; --efa 0 lets them spread",
+        )
+    return Size(want, tuple(places), cpu, memory, devices, _shm(nproc, memory, shm_bytes), 1, simulated, warnings, one_zone)
 
 
-def _shm(nproc: int, memory_bytes: int) -> int:
-    """A GiB a rank, at most half of the pod's memory, in which it counts."""
-    return min(SHM_PER_RANK_BYTES * nproc, memory_bytes // 2)
+def _zones(places: Iterable[tuple[Room, int]]) -> list[str]:
+    """The zones of these places, as far as they are known, each once."""
+    return list(dict.fromkeys(room.zone for room, _ in places if room.zone))
+
+
+def _in_one_zone(
+    snapshot: Snapshot, want: Want, rooms: list[Room], places: list[tuple[Room, int]], efa: int | None, types: Mapping[str, InstanceType]
+) -> list[tuple[Room, int]]:
+    """Places in one zone for all pods of a job that talks over EFA, the first zone that has them; empty when none has, or none is needed."""
+    if want.pods < 2 or want.zone or efa == 0 or not any(_efa_of(snapshot, room, types) for room, _ in places):
+        return []
+    named = [zone for pool in snapshot.nodepools.values() for zone in pool.zones]
+    for zone in dict.fromkeys([*_zones((room, 0) for room in rooms), *named]):
+        there = replace(want, zone=zone)
+        found = placed(there, [*on_nodes(snapshot, there), *on_pools(snapshot, there, types)])
+        if sum(pods for _, pods in found) >= want.pods:
+            return found
+    return []
+
+
+def _shm(nproc: int, memory_bytes: int, wanted: int | None) -> int:
+    """What is wanted, else a GiB a rank; at most half of the pod's memory, in which it counts."""
+    return min(SHM_PER_RANK_BYTES * nproc if wanted is None else wanted, memory_bytes // 2)
 
 
 def _too_much(want: Want, rooms: list[Room]) -> str:

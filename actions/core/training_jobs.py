@@ -12,11 +12,13 @@ from actions.core.places import MOUNT, NOWHERE, Place
 from actions.core.render import manifest, training_files
 from actions.core.scripts import FOLDER, Script
 from actions.core.strategies import PROGRAMS
+from actions.core.tokens import variable
 from cockpit.model import Runtime, Served
 
 METRICS_PORT = 9500
 OVERRIDES = ("runtimePatches", "podTemplateOverrides", "podSpecOverrides")
 """Where a TrainJob takes pod settings, newest API first: v2.2 and later, v2.1, v2.0."""
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 LEAVING_SECONDS = 15
 """Of a pod's grace period, for the ranks to leave after they have saved."""
 FOR_GPUS = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
@@ -39,6 +41,7 @@ class Spec:
     threads: int
     queue: str = ""
     max_restarts: int = 0
+    max_job_restarts: int = 0
     grace_seconds: int | None = None
     place: Place = NOWHERE
     script: Script | None = None
@@ -46,6 +49,10 @@ class Spec:
     avoid: tuple[str, ...] = ()
     annotations: Mapping[str, str] = field(default_factory=dict)
     program: str = ""
+    hf_secret: str = ""
+    nccl: Mapping[str, str] = field(default_factory=dict)
+    priority: str = ""
+    one_zone: bool = False
 
 
 def changes(spec: Spec, kind: str, served: Served, runtime: Runtime | None) -> tuple[Change, ...]:
@@ -78,6 +85,7 @@ def _holes(spec: Spec) -> dict[str, Any]:
         items.append({"key": spec.script.key, "path": f"script/{spec.script.name}"})
     identity = {"app.kubernetes.io/managed-by": "cockpit", "cockpit.dev/job": spec.name, "cockpit.dev/strategy": spec.strategy}
     queue = {"kueue.x-k8s.io/queue-name": spec.queue} if spec.queue else {}
+    queue |= {"kueue.x-k8s.io/priority-class": spec.priority} if spec.queue and spec.priority else {}
     env = {
         "PYTHONPATH": "/opt/cockpit",
         "PYTHONUNBUFFERED": "1",
@@ -97,10 +105,11 @@ def _holes(spec: Spec) -> dict[str, Any]:
         "image": spec.image,
         "command": ["torchrun"],
         "args": _words(spec),
-        "env": [{"name": name, "value": value} for name, value in env.items()],
+        "env": [*({"name": name, "value": value} for name, value in (env | dict(spec.nccl)).items()), *variable(spec.hf_secret)],
         "resources": dict(spec.resources),
         "node_selector": dict(spec.node_selector) or None,
-        "affinity": _affinity(spec.avoid),
+        "affinity": _affinity(spec),
+        "priority": None if spec.queue else spec.priority or None,
         "tolerations": None if spec.strategy == "amx" else FOR_GPUS,
         "grace_period": None if spec.grace_seconds is None else spec.grace_seconds + LEAVING_SECONDS,
         "store_mount": {"name": "checkpoints", "mountPath": MOUNT} if spec.place.claim else None,
@@ -110,8 +119,8 @@ def _holes(spec: Spec) -> dict[str, Any]:
         "nproc": spec.nproc,
         "nproc_text": str(spec.nproc),
         "workers": spec.nodes - 1,
-        "max_restarts": spec.max_restarts or None,
-        "restart_policy": "OnFailure" if spec.max_restarts else "Never",
+        "max_restarts": spec.max_job_restarts or None,
+        "restart_policy": "OnFailure" if spec.max_job_restarts else "Never",
     }
 
 
@@ -122,12 +131,20 @@ def _words(spec: Spec) -> list[str]:
     return [f"--nproc-per-node={spec.nproc}", *restarts, *program]
 
 
-def _affinity(avoid: tuple[str, ...]) -> dict[str, Any] | None:
-    """Any node but these."""
-    if not avoid:
-        return None
-    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": list(avoid)}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+def _affinity(spec: Spec) -> dict[str, Any] | None:
+    """Any node but those to avoid, and all pods in one zone where that matters.
+
+    The scheduler and Karpenter let the first pod of a group that selects itself go anywhere, so the zone is chosen where it fits and nobody
+    waits for a pod that waits for him.
+    """
+    found: dict[str, Any] = {}
+    if spec.avoid:
+        term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "NotIn", "values": list(spec.avoid)}]}
+        found["nodeAffinity"] = {REQUIRED: {"nodeSelectorTerms": [term]}}
+    if spec.one_zone:
+        mine = {"matchLabels": {"cockpit.dev/job": spec.name}}
+        found["podAffinity"] = {REQUIRED: [{"labelSelector": mine, "topologyKey": "topology.kubernetes.io/zone"}]}
+    return found or None
 
 
 def _pytorchjob(holes: dict[str, Any]) -> dict[str, Any]:

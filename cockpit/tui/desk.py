@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actions.core import Action, Change, Plan, Result, Risk, params_of, parse
@@ -14,12 +15,14 @@ from actions.core.apply import ApplyFailed, apply
 from actions.core.journal import Entry, Journal
 from actions.core.passing import lasting
 from actions.core.permissions import judged
+from actions.core.sealing import prompt_for
 from cockpit.errors import CockpitError
 from cockpit.tui.confirm import ConfirmScreen
 from cockpit.tui.detail import Room
 from cockpit.tui.form import FormScreen
 from cockpit.tui.logs import Feed, following, turned
 from cockpit.tui.looking import Looks
+from cockpit.tui.secret import SecretScreen
 from cockpit.tui.textlines import Line
 from cockpit.tui.unfinished import UnfinishedScreen
 
@@ -139,11 +142,16 @@ class Desk:
         if session is None:
             self.app.say(f"{action.title}: not connected", "error")
             return
+        answers = await self._secrets(plan)
+        clients = replace(session.clients, ask=answers.pop) if answers is not None else None
+        if clients is None:
+            self.app.say(f"{action.title}: left; nothing was changed")
+            return
         try:
             result = await asyncio.to_thread(
                 apply,
                 plan,
-                session.clients,
+                clients,
                 action=action.name,
                 params=params,
                 on_done=self._done,
@@ -156,6 +164,16 @@ class Desk:
             self._show_progress()
             self._progress = None
         self._tell(action, result)
+
+    async def _secrets(self, plan: Plan) -> dict[str, str] | None:
+        """What a person types for the secrets of a plan, by the question for each; None when one was left."""
+        answers: dict[str, str] = {}
+        for question in (prompt_for(change, key) for change in plan.changes for key, source in change.sealed.items() if source == "prompt"):
+            typed = await self.app.push_screen_wait(SecretScreen(question))
+            if not typed:
+                return None
+            answers[question] = typed
+        return answers
 
     def _done(self, change: Change) -> None:
         self.last_command = change.line or change.summary

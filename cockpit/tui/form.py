@@ -24,6 +24,7 @@ from cockpit.tui.lines import content
 
 FLAG = re.compile(r"--([a-z][a-z0-9-]*)")
 PREVIEW_SECONDS = 0.15
+MANIFEST_LINES = 300
 LATER: list[Part] = [("what is there is read first, then the plan is shown", Tone.MUTED)]
 KEYS: list[Part] = [
     ("⏎", Tone.INFO),
@@ -144,11 +145,13 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
         """Parse and plan what stands in the fields; the same plan is what will be confirmed."""
         fields = {field.one.name: field for field in self.query(Field)}
         self.ready, blame, text = None, "", ""
+        yaml: list[list[Part]] = []
         try:
             params = parse(self.verb.params, self.values())
             plan = self.verb.plan(self.snapshot, params) if self.verb.plan and self.verb.look is None else Plan()
             self.ready = (params, plan)
             lines = plan_lines(plan) if self.verb.look is None else [LATER]
+            yaml = manifest_lines(plan)
             if plan.dollars_per_hour is not None and not any("/h" in note for note in plan.notes):
                 lines.append([("costs ", Tone.MUTED), (dollars(plan.dollars_per_hour), Tone.STRONG)])
         except CockpitError as error:
@@ -156,7 +159,7 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
             lines = [[("nothing to do yet", Tone.MUTED)]] if blame else _failed(error)
         for name, field in fields.items():
             field.complain(text if name == blame else "")
-        self.query_one("#preview", Static).update(joined([[("What will be done", Tone.MUTED)], [("", Tone.PLAIN)], *lines]))
+        self.query_one("#preview", Static).update(joined([[("What will be done", Tone.MUTED)], [("", Tone.PLAIN)], *lines, *yaml]))
 
     def action_leave(self) -> None:
         self.dismiss(None)
@@ -175,6 +178,18 @@ class FormScreen(ModalScreen[tuple[Any, Plan] | None]):
         box = field.query_one(Input)
         at = field.offers.index(box.value) if box.value in field.offers else -1
         box.value = field.offers[(at + step) % len(field.offers)]
+
+
+def manifest_lines(plan: Plan) -> list[list[Part]]:
+    """The objects a plan makes, as YAML under a heading; what a change keeps to itself, as the data of a Secret, is not in it."""
+    import yaml
+
+    made = [dict(change.after) for change in plan.changes if change.verb in ("create", "apply") and change.after and "kind" in change.after]
+    if not made:
+        return []
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump_all(made, Dumper=dumper, sort_keys=False, default_flow_style=False, width=160)
+    return [[("", Tone.PLAIN)], [("Manifest", Tone.MUTED)], *([(line, Tone.TRACK)] for line in text.splitlines()[:MANIFEST_LINES])]
 
 
 def _failed(error: CockpitError) -> list[list[Part]]:
