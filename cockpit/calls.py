@@ -163,7 +163,8 @@ def _remind(call: Call) -> None:
     kube = call.world.clients.kube
     for entry in Journal().cut_short(kube.cluster, kube.server) if kube is not None else ():
         made = f"{len(entry.done)} of {len(entry.changes)} changes made"
-        say(f"warning: {entry.action} {entry.id} was cut short, {made}: --action finish --id {entry.id}, or --action undo --id {entry.id}")
+        on = "" if entry.passing else f"--action finish --id {entry.id}, or "
+        say(f"warning: {entry.action} {entry.id} was cut short, {made}: {on}--action undo --id {entry.id}")
 
 
 def _looked(call: Call, picture: Snapshot) -> Snapshot:

@@ -70,11 +70,11 @@ def apply(
     return result
 
 
-def begun(book: Journal, plan: Plan, clients: Clients, action: str, params: Any) -> str:
+def begun(book: Journal, plan: Plan, clients: Clients, action: str, params: Any, passing: bool = False) -> str:
     """Announce a plan in the journal, with where it is applied and by whom; its entry."""
     kube = clients.kube
     where = (kube.cluster, kube.server, kube.user) if kube else ("", "", "")
-    return book.begin(action, where[0], dataclasses.asdict(params), plan, where[1], where[2])
+    return book.begin(action, where[0], dataclasses.asdict(params), plan, where[1], where[2], passing)
 
 
 class ApplyFailed(CockpitError):

@@ -39,7 +39,8 @@ def state_home() -> Path:
 class Entry:
     """One applied plan, read back: `state` is begun, done, failed, undone, finished or kept (written off as it stands).
 
-    `of` is the entry that this one undoes or finishes, `undoes` which of the two; `by` and `host` say who applied it and where.
+    `of` is the entry that this one undoes or finishes, `undoes` which of the two; `by` and `host` say who applied it and where. `passing` says that
+    it was to last only while somebody looked: nothing goes on with it.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Entry:
     server: str = ""
     of: str = ""
     undoes: bool = False
+    passing: bool = False
     by: str = ""
     host: str = ""
     process: Mapping[str, Any] = field(default_factory=dict)
@@ -84,7 +86,16 @@ class Journal:
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or state_home() / "journal.jsonl"
 
-    def begin(self, action: str, cluster: str, params: Mapping[str, Any], plan: Plan | Sequence[Change], server: str = "", user: str = "") -> str:
+    def begin(
+        self,
+        action: str,
+        cluster: str,
+        params: Mapping[str, Any],
+        plan: Plan | Sequence[Change],
+        server: str = "",
+        user: str = "",
+        passing: bool = False,
+    ) -> str:
         """Announce a plan; returns its id."""
         changes = plan.changes if isinstance(plan, Plan) else plan
         entry_id = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + os.urandom(3).hex()
@@ -104,6 +115,8 @@ class Journal:
         }
         if isinstance(plan, Plan) and (plan.undoes or plan.finishes):
             line |= {"of": plan.undoes or plan.finishes, "undoes": bool(plan.undoes)}
+        if passing:
+            line["passing"] = True
         self._append(line)
         return entry_id
 
@@ -120,7 +133,7 @@ class Journal:
         found: dict[str, Entry] = {}
         for line in self._lines(tail_bytes):
             if line["state"] == "begun":
-                kept = {name: line[name] for name in ("server", "of", "undoes", "by", "host", "process") if name in line}
+                kept = {name: line[name] for name in ("server", "of", "undoes", "passing", "by", "host", "process") if name in line}
                 found[line["id"]] = Entry(line["id"], line["at"], line["action"], line["cluster"], line["params"], line["changes"], **kept)
             elif line["id"] in found:
                 _amend(found, found[line["id"]], line)

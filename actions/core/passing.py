@@ -36,7 +36,7 @@ def lasting(
     result = Result(action=action, warnings=list(plan.warnings))
     result.cluster, result.simulated = clients.kube.cluster, clients.kube.simulated
     book = journal or Journal()
-    performer, entry = Performer(clients, book=book), begun(book, plan, clients, action, params)
+    performer, entry = Performer(clients, book=book), begun(book, plan, clients, action, params, passing=True)
     result.journal_id = entry
     made: list[Change] = []
     with _signals_interrupt():

@@ -133,6 +133,8 @@ def finishing(snapshot: Snapshot, row: Applied) -> Plan:
     entry = checked(row, "finish")
     if entry.state not in ("begun", "failed"):
         return Plan(already=f"{entry.action} {row.id} is {entry.standing}: nothing of it is left to do")
+    if entry.passing:
+        raise Refused(f"what {entry.action} {row.id} made was to last only while somebody looked", f"--action undo --id {row.id} takes it away")
     steps = steps_of(snapshot, entry)
     foreign = next((step.change for step in steps if step.change.via != "kube" or step.change.target.kind == "Secret"), None)
     if foreign is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -14,13 +15,16 @@ import pytest
 from actions.core import Change, Clients, Plan, Target, load, parse
 from actions.core.apply import ApplyFailed
 from actions.core.errands import creation, free_name, literal, until
+from actions.core.facts import rfc3339
 from actions.core.journal import Journal
 from actions.core.nccl_table import to_row
 from actions.core.passing import lasting
+from actions.core.past import finishing, undoing
 from actions.core.tcp_probe import told
 from actions.nettest import PROBE, measured
 from cockpit.errors import ActionFailed, BadInput, Conflict, Forbidden, NotFound, NotServed, Refused, TimedOut, Unreachable
-from cockpit.model import Served
+from cockpit.model import Applied, Observed, Served
+from cockpit.snapshot import Snapshot
 from tests.actions.pictures import PYTORCHJOB, FakeKube, node, picture, pod
 
 SEEN = picture(nodes=[node("n1"), node("n2")], pods=[pod("other", on="n1", job=None)], served=[PYTORCHJOB])
@@ -83,6 +87,28 @@ def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ActionFailed, match="pod/a -n default could not be removed: no"), held(pods("a"), FakeKube(answer), Journal(tmp_path / "j")):
         pass
+
+
+def test_a_forbidden_step_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    kube, book = FakeKube(), Journal(tmp_path / "journal")
+    plan = dataclasses.replace(pods("a"), denied=("you may not create pods in default: pod a",))
+    with pytest.raises(Forbidden, match="you may not create pods"), held(plan, kube, book):
+        pytest.fail("the block must not be entered")
+    assert not kube.calls and not list(book.entries())
+
+
+def test_what_a_killed_cockpit_left_behind_can_be_taken_away_and_not_gone_on_with(tmp_path: Path) -> None:
+    book = Journal(tmp_path / "journal")
+    with held(pods("a"), FakeKube(), book):
+        (entry,) = book.entries()
+    left = dataclasses.replace(entry, process={})
+    assert left.cut_short
+    row = Applied(left.id, left.at, left, True)
+    seen = Snapshot(observed={"/api/v1/namespaces/default/pods/a": Observed("", {"metadata": {"creationTimestamp": rfc3339(left.at + 1)}})})
+    assert [(change.verb, change.target.name) for change in undoing(seen, row).changes] == [("delete", "a")]
+    with pytest.raises(Refused, match="only while somebody looked") as refused:
+        finishing(seen, row)
+    assert f"--action undo --id {left.id}" in refused.value.hint
 
 
 def test_a_name_is_free_and_says_what_it_is_about() -> None:
