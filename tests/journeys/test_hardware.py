@@ -101,8 +101,10 @@ async def test_marked_nodes_are_cordoned_and_opened_again(world: World, recorder
     assert recorder.take() == undone_by_key and len(undone_by_key) == 2 and closed(world, *names) == [False, False]
 
 
-def deploy_web(world: World, node: str) -> None:
-    """One pod of a Deployment on that node, and a budget that lets it go nowhere."""
+@pytest.fixture(scope="module")
+def web(world: World) -> str:
+    """The node of one pod of a Deployment, with a budget that lets it go nowhere."""
+    node = world.node(3)
     container = {"name": "web", "image": "busybox", "command": ["sleep", "3000"]}
     spec = {
         "nodeSelector": {"kubernetes.io/hostname": node},
@@ -117,6 +119,7 @@ def deploy_web(world: World, node: str) -> None:
     world.ask("POST", BUDGETS, {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", **budget})
     eventually(lambda: running(world, node), "the pod runs", SLOW)
     eventually(lambda: world.ask("GET", f"{BUDGETS}/web").get("status", {}).get("disruptionsAllowed") == 0, "the budget is full", SLOW)
+    return node
 
 
 def running(world: World, node: str) -> list[str]:
@@ -135,10 +138,9 @@ def without_repeats(calls: list[Any]) -> list[Any]:
     return [call for index, call in enumerate(calls) if not index or call != calls[index - 1]]
 
 
-async def test_a_node_is_drained_as_its_budget_allows(world: World, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_node_is_drained_as_its_budget_allows(world: World, web: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(performing, "REFUSED_POLL_SECONDS", 0.3)
-    name = world.node(3)
-    await asyncio.to_thread(deploy_web, world, name)
+    name = web
     async with open_cockpit(world) as screen:
         await live(screen)
         await screen.cursor("cluster", name)
@@ -167,9 +169,9 @@ async def test_a_node_is_drained_as_its_budget_allows(world: World, recorder: Re
     assert recorder.take() == undone_by_key and closed(world, name) == [False]
 
 
-def test_a_budget_that_never_allows_it_ends_the_drain_in_time(world: World, recorder: Recorder) -> None:
+def test_a_budget_that_never_allows_it_ends_the_drain_in_time(world: World, web: str, recorder: Recorder) -> None:
     least(world, 1)
-    name = world.node(3)
+    name = web
     eventually(lambda: running(world, name), "the pod is back", SLOW)
     words = ("--action", "drain", "--node", name, "--patience", "1", "--yes", "-o", "json")
     said = world.cockpit(*words)
