@@ -68,7 +68,13 @@ def _configured(snapshot: Snapshot, params: Params, origin: Origin) -> Plan:
     return Plan(
         (*tokens.creation(params), *made),
         warnings=(*_warnings(snapshot, params, size, place, script), *not_avoided(kind, served, origin)),
-        notes=(headline(params, size), size.where(), price(dollars, invented or size.simulated, size), *saving, *_notes(snapshot, params, size)),
+        notes=(
+            headline(params, size),
+            size.where(),
+            price(dollars, invented or size.simulated, size),
+            *saving,
+            *_notes(snapshot, params, size, origin),
+        ),
         dollars_per_hour=dollars,
         simulated=size.simulated,
         confirm="" if size.simulated else params.name,
@@ -84,11 +90,12 @@ def _warnings(snapshot: Snapshot, params: Params, size: Size, place: Place, scri
     yield from lacking(params, place, script)
 
 
-def _notes(snapshot: Snapshot, params: Params, size: Size) -> Iterator[str]:
-    """What is known of memory, quota, shape, token and network."""
-    yield from fits(estimate_of(params, size.want.gpus), size)
+def _notes(snapshot: Snapshot, params: Params, size: Size, origin: Origin) -> Iterator[str]:
+    """What is known of memory, quota, shape, token and network; of a restored job memory and shape were chosen before."""
+    if not origin.job:
+        yield from fits(estimate_of(params, size.want.gpus), size)
+        yield from shape(params, size)
     yield from quota(snapshot, params, size)
-    yield from shape(params, size)
     yield from spans(snapshot, params, size)
     yield from tokens.note(params)
     yield from nccl.explained(params.nccl, size.efa, size.want.gpus)
