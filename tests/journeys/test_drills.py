@@ -69,6 +69,10 @@ class Drill:
             await self.screen.sees(lambda: getattr(self.screen.app.focused, "id", "") == "yes")
             await self.screen.press("enter")
         await self.screen.sees(lambda: len(self.screen.app.screen_stack) == 1)
+        again = f"{self.job}-r2"
+        await self.screen.sees(lambda: any(key.name == again for key in self.screen.app.scene.snapshot.jobs), 90)
+        if "Restore goes on" in self.screen.text():  # what took its time was told in a room of its own
+            await self.screen.press("escape")
         return seen
 
     async def trains_on(self, undisturbed: dict[int, float], step: int | None = None) -> None:
