@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -58,7 +59,14 @@ def test_a_screen_opens_rests_and_gives_the_terminal_back() -> None:
 def test_a_terminal_that_vanishes_takes_the_screen_along() -> None:
     """No SIGHUP comes here, since the program has no controlling terminal; the closed one must be noticed."""
     master, slave = pty.openpty()
-    program = subprocess.Popen(python("bench.crowd", "--nodes", "4", "--pods", "4"), stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    program = subprocess.Popen(
+        python("bench.crowd", "--nodes", "4", "--pods", "4"),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup has it ignored
+    )
     os.close(slave)
     seen, deadline = b"", time.monotonic() + 30
     while b"4 nodes" not in seen and time.monotonic() < deadline:
