@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from actions.core import Action, Outcome, Plan, Result, Risk
-from actions.core.journal import Journal
 from actions.core.permissions import check, judged
 from cockpit.errors import (
     ActionFailed,
@@ -53,8 +52,20 @@ class Call:
 
 
 def run(call: Call) -> None:
-    """Run it; the answer is in `call.result`, a failure is raised."""
-    _remind(call)
+    """Run it; the answer is in `call.result`, a failure is raised.
+
+    The journal is looked through while a view waits for the API, and before a plan is made.
+    """
+    reminder = threading.Thread(target=_remind, args=(call,), name="reminder", daemon=True)
+    reminder.start()
+    if call.action.plan is not None:
+        reminder.join()
+    _kind(call)
+    reminder.join()
+
+
+def _kind(call: Call) -> None:
+    """An errand, a change, a stream or a view."""
     if call.action.plan is not None and call.action.records is not None:
         _errand(call)
     elif call.action.plan is not None:
@@ -160,6 +171,8 @@ def _change(call: Call) -> None:
 
 def _remind(call: Call) -> None:
     """Say what an earlier cockpit was about to do when it was cut short."""
+    from actions.core.journal import Journal
+
     kube = call.world.clients.kube
     for entry in Journal().cut_short(kube.cluster, kube.server) if kube is not None else ():
         made = f"{len(entry.done)} of {len(entry.changes)} changes made"
