@@ -9,6 +9,7 @@ from typing import Any
 
 from actions.core import Action, Clients, param
 from actions.core.training_jobs import OVERRIDES
+from cockpit.model import Finding
 from cockpit.snapshot import Snapshot
 
 SHAPES = {"2.0": "podSpecOverrides", "2.1": "podTemplateOverrides", "2.2": OVERRIDES[0], "2.3": OVERRIDES[0]}
@@ -61,6 +62,14 @@ def line(found: Mapping[str, Any], params: Params) -> str:
     return str(found["line"])
 
 
+def finding(found: Mapping[str, Any]) -> Finding | None:
+    """A record as a finding of the answer; None for the mended manifest."""
+    if "severity" not in found:
+        return None
+    where = f"{found['file']}:{found['line_number']}: {found['path']}"
+    return Finding(found["id"], found["severity"], found["message"], f"{found['kind']}/{found['name']}", (where, found["why"]), found["mended"] or "")
+
+
 def _pipes(params: Params) -> bool:
     return params.to_stdout
 
@@ -75,6 +84,7 @@ ACTION = Action(
     records=records,
     streams=True,
     line=line,
+    finding=finding,
     pipes=_pipes,
     form=True,
     doc="Says what is wrong with manifests, each finding with file, line, path, why and the mended text; --fix prints the mended manifest. "

@@ -44,6 +44,7 @@ def pour(call: Call, picture: Snapshot) -> None:
                 warn(call, record["note"])
             elif kept is not None:
                 kept.append(record)
+                _find(call, record)
             else:
                 show(call, record)
 
@@ -82,6 +83,13 @@ def judge(call: Call) -> None:
     why = call.action.verdict(call.result.result or ()) if call.action.verdict is not None else ""
     if why:
         raise VerdictBad(why)
+
+
+def _find(call: Call, record: Mapping[str, Any]) -> None:
+    """Keep what a record finds wrong where scripts look for it in every answer."""
+    found = call.action.finding(record) if call.action.finding is not None else None
+    if found is not None:
+        call.result.findings.append(found)
 
 
 def show(call: Call, record: Mapping[str, Any]) -> None:

@@ -245,7 +245,7 @@ class Action:
 
     With both, the plan's changes last only as long as its records are read, with the plan's own `params`: they are taken back in every ending.
     `attach` gives the command that takes the terminal over instead, where the plan says so. `verdict` says why the answer that the records give is
-    bad, empty when it is not.
+    bad, empty when it is not; `finding` is what a record says as the contract words it.
 
     `needs` names the sources whose rows the plan or view reads, `more_needs` those that only some parameters ask for; one that failed stops the
     action, unless it is among `can_lack` and merely may not be read. `disabled` gives the reason why it does not apply now. `fills` maps the row
@@ -282,6 +282,7 @@ class Action:
     line: Callable[[Mapping[str, Any], Any], str] | None = None
     attach: Callable[[Clients, Snapshot, Any, threading.Event], tuple[str, ...]] | None = None
     verdict: Callable[[Sequence[Mapping[str, Any]]], str] | None = None
+    finding: Callable[[Mapping[str, Any]], Finding | None] | None = None
     pipes: Callable[[Any], bool] = lambda params: False
     doc: str = ""
 

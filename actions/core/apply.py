@@ -38,9 +38,7 @@ def apply(
     result = Result(action=action, dry_run=dry_run, warnings=list(plan.warnings))
     result.cluster = clients.kube.cluster if clients.kube else None
     result.simulated = clients.kube.simulated if clients.kube else None
-    if not dry_run:
-        for program in dict.fromkeys(change.argv[0] for change in plan.changes if change.via == "shell"):
-            clients.shell.require(program)
+    _look_for_programs(plan, clients, dry_run)
     try:
         made = unsealed(plan.changes, clients, dry_run)
     except CockpitError as error:
@@ -57,9 +55,7 @@ def apply(
                 book.mark(entry, index)
             on_done(change)
     except CockpitError as error:
-        change = plan.changes[len(result.changes)]
-        moved = isinstance(error, Conflict) and change.via == "kube"
-        failure = _told(error, change, clients) if moved else _in_step(error, plan, len(result.changes))
+        failure = _failure(error, plan, len(result.changes), clients)
         mask(failure, hidden_in(made))
         result.ok, result.error = False, failure.to_dict()
         if entry:
@@ -68,6 +64,13 @@ def apply(
     if entry:
         book.end(entry, "done")
     return result
+
+
+def _look_for_programs(plan: Plan, clients: Clients, dry_run: bool) -> None:
+    """NotFound for a program that is not installed, before anything is changed."""
+    if not dry_run:
+        for program in dict.fromkeys(change.argv[0] for change in plan.changes if change.via == "shell"):
+            clients.shell.require(program)
 
 
 def begun(book: Journal, plan: Plan, clients: Clients, action: str, params: Any, passing: bool = False) -> str:
@@ -86,9 +89,17 @@ class ApplyFailed(CockpitError):
         self.result = result
 
 
+def _failure(error: CockpitError, plan: Plan, index: int, clients: Clients) -> CockpitError:
+    """Why a change was not made, as far as it can be told: what moved, or which step it was."""
+    change = plan.changes[index]
+    if isinstance(error, Conflict) and change.via == "kube":
+        return _told(error, change, clients)
+    return _in_step(error, change, index, len(plan.changes))
+
+
 def _told(error: CockpitError, change: Change, clients: Clients) -> CockpitError:
     """The conflict with what changed: the fields of the change that are not as they were when it was planned."""
-    if change.via != "kube" or change.verb != "patch":
+    if change.verb != "patch":
         return error
     try:
         now = clients.kube.request("GET", change.target.path())
@@ -107,12 +118,11 @@ def described(change: Change, answer: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _in_step(error: CockpitError, plan: Plan, index: int) -> CockpitError:
+def _in_step(error: CockpitError, change: Change, index: int, steps: int) -> CockpitError:
     """The failure of a program or of AWS, with the step it was and how to go on; others as they are."""
-    change = plan.changes[index]
     if change.via not in ("shell", "aws"):
         return error
-    placed = CockpitError(f"step {index + 1} of {len(plan.changes)}, {change.summary}: {error.message}")
+    placed = CockpitError(f"step {index + 1} of {steps}, {change.summary}: {error.message}")
     again = "" if "run the same again" in error.hint else "then run the same again: it plans from what exists"
     placed.hint = "\n".join(filter(None, (error.hint, again)))
     placed.code, placed.exit_code = error.code, error.exit_code

@@ -67,6 +67,7 @@ def test_the_server_refuses_what_no_rule_knows_and_lint_says_where(world: World)
     said = world.cockpit("--action", "lint", "-f", str(path), "-o", "json")
     found = {(one["id"], one["path"], one["line_number"]) for one in said.json["result"]}
     assert said.code == 5
+    assert [one["id"] for one in said.json["findings"]] == [one["id"] for one in said.json["result"]]
     assert found == {
         ("unknown-field", "spec.queueingStrateg", 7),
         ("queue-unknown-flavor", "spec.resourceGroups[0].flavors[0]", 11),
