@@ -13,6 +13,7 @@ from actions.core import Action, Clients, Column, param
 from actions.core.checkups import Row, apps, rights, row, served
 from actions.core.installs import MODULES, PROGRAMS, Program
 from cockpit.errors import CockpitError
+from cockpit.programs import install_line
 from cockpit.snapshot import Snapshot
 
 VERSION = re.compile(r"\d+\.\d+(?:\.\d+)?(?:[-+][\w.]+)?")
@@ -49,11 +50,11 @@ def _parts(clients: Clients, params: Params, stop: threading.Event) -> Iterator[
 def _program(shell: Any, one: Program) -> Row:
     disables = ", ".join(one.actions)
     if shell.which(one.name) is None:
-        return row("installed", one.name, "missing", "not on PATH", disables, one.install, one.needed)
+        return row("installed", one.name, "missing", "not on PATH", disables, install_line(one.name), one.needed)
     try:
         said = shell.run((one.name, *one.version), timeout_seconds=VERSION_SECONDS)
     except CockpitError as error:
-        return row("installed", one.name, "unknown", error.message, disables, one.install, one.needed)
+        return row("installed", one.name, "unknown", error.message, disables, install_line(one.name), one.needed)
     found = VERSION.search(said)
     return row("installed", one.name, "ok", found[0] if found else said.strip()[:60])
 

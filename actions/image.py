@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shlex
 import threading
@@ -85,9 +86,9 @@ def dockerfile(params: Params) -> str:
 def records(clients: Clients, snapshot: Snapshot, params: Params, stop: threading.Event) -> Iterator[Mapping[str, Any]]:
     """Lines: the Dockerfile and the commands, or what docker says while it builds and pushes. The password goes to docker's stdin alone."""
     checked(params)
-    registry = clients.registry(params.region)
+    aws = clients.aws.at(params.region)
     docker = clients.shell.which("docker") is not None
-    account, region = registry.locate() if params.push and docker else ("ACCOUNT", params.region or "REGION")
+    account, region = _located(aws) if params.push and docker else ("ACCOUNT", params.region or "REGION")
     folder = Path(params.folder or ".")
     own = (folder / "Dockerfile").is_file() and bool(params.folder)
     name = f"{account}.dkr.ecr.{region}.amazonaws.com/{params.repository}:{params.tag}"
@@ -97,7 +98,7 @@ def records(clients: Clients, snapshot: Snapshot, params: Params, stop: threadin
             yield {"note": "docker is not installed: these are the commands; --action doctor tells how to install it"}
         yield from ({"line": line} for line in (*build.dockerfile.splitlines(), "", *commands(params, build)))
         return
-    yield from _made(clients.shell, registry, params, build, stop)
+    yield from _made(clients.shell, aws, params, build, stop)
 
 
 def commands(params: Params, build: Build) -> list[str]:
@@ -114,10 +115,22 @@ def commands(params: Params, build: Build) -> list[str]:
     ]
 
 
-def _made(shell: Any, registry: Any, params: Params, build: Build, stop: threading.Event) -> Iterator[Mapping[str, Any]]:
-    created = registry.create(params.repository)
-    yield {"line": f"ECR repository {params.repository}: {'created' if created else 'there already'}"}
-    shell.run(("docker", "login", "--username", "AWS", "--password-stdin", build.registry), stdin=registry.password())
+def _located(aws: Any) -> tuple[str, str]:
+    """Whose registry it is, and where."""
+    return str(aws.call("sts", "get_caller_identity")["Account"]), str(aws.region)
+
+
+def _password(aws: Any) -> str:
+    """What docker logs in with; good for 12 hours, and never shown."""
+    token = aws.call("ecr", "get_authorization_token")["authorizationData"][0]["authorizationToken"]
+    return base64.b64decode(token).decode().partition(":")[2]
+
+
+def _made(shell: Any, aws: Any, params: Params, build: Build, stop: threading.Event) -> Iterator[Mapping[str, Any]]:
+    known = any(one.name == params.repository for one in aws.ask("repositories"))
+    aws.change("create_repository", {"name": params.repository})
+    yield {"line": f"ECR repository {params.repository}: {'there already' if known else 'created'}"}
+    shell.run(("docker", "login", "--username", "AWS", "--password-stdin", build.registry), stdin=_password(aws))
     yield {"line": f"docker logged in to {build.registry}"}
     argv = ["docker", "build", "--platform", "linux/amd64", "-t", build.name, *([] if build.own else ["-f", "-"]), str(build.folder)]
     yield from ({"line": line} for line in shell.lines(argv, stop, stdin="" if build.own else build.dockerfile))

@@ -21,6 +21,9 @@ INSTALL: Mapping[str, str] = MappingProxyType(
             "curl -fsSLo /tmp/aws.zip https://awscli.amazonaws.com/awscli-exe-linux-x86_64.zip"
             " && unzip -qo /tmp/aws.zip -d /tmp && /tmp/aws/install -i ~/.local/aws-cli -b ~/.local/bin"
         ),
+        "session-manager-plugin": (
+            "sudo yum install -y https://s3.amazonaws.com/session-manager-downloads/plugin/latest/linux_64bit/session-manager-plugin.rpm"
+        ),
     }
 )
 

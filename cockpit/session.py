@@ -13,7 +13,6 @@ from actions.core import Clients
 from cockpit.clients.aws import Aws
 from cockpit.clients.kube import Kube
 from cockpit.clients.object_store import ObjectStore
-from cockpit.clients.registry import Registry
 from cockpit.clients.shell import Shell
 from cockpit.errors import ActionFailed, BadInput, CockpitError
 from cockpit.model import State
@@ -44,7 +43,7 @@ class Session:
 
     def __init__(self, kube: Kube, shell: Shell, options: Options, on_change: Callable[[], None] | None = None) -> None:
         self.kube, self.shell, self.options = kube, shell, options
-        self.clients = Clients(kube=kube, shell=shell, buckets=ObjectStore(shell), aws=Aws(), readonly=options.readonly, registry=Registry)
+        self.clients = Clients(kube=kube, shell=shell, buckets=ObjectStore(shell), aws=Aws(), readonly=options.readonly)
         self.store = Store(on_change)
         self._stop = threading.Event()
         self._threads: dict[str, threading.Thread] = {}

@@ -81,10 +81,9 @@ def outside(asked: Asked, action: Action) -> Iterator[World]:
 def alone(asked: Asked, why: CockpitError | None) -> World:
     """No cluster, why not where one was looked for; the programs of this machine, and AWS."""
     from cockpit.clients.aws import Aws
-    from cockpit.clients.registry import Registry
     from cockpit.clients.shell import Shell
 
-    return World(Clients(shell=Shell(), aws=Aws(), readonly=asked.readonly, unconnected=why, registry=Registry))
+    return World(Clients(shell=Shell(), aws=Aws(), readonly=asked.readonly, unconnected=why))
 
 
 def may_go_without(asked: Asked, action: Action) -> bool:

@@ -215,10 +215,9 @@ class Column:
 class Clients:
     """The outside world, handed in: `kube` is a connected cockpit.clients.kube.Kube, `shell` runs programs; None when not asked for.
 
-    `buckets` is a cockpit.clients.object_store.ObjectStore, `aws` a cockpit.clients.aws.Aws, `registry` makes a cockpit.clients.registry.Registry of
-    a region. `readonly` says that nothing may be created, not even for a moment. `unconnected` is why there is no `kube` for an action that does
-    without.
-    `ask` asks a person for a secret, unseen; None when nobody can be asked.
+    `buckets` is a cockpit.clients.object_store.ObjectStore, `aws` a cockpit.clients.aws.Aws. `readonly` says that nothing may be created, not even
+    for a moment. `unconnected` is why there is no `kube` for an action that does without. `ask` asks a person for a secret, unseen; None when nobody
+    can be asked.
     """
 
     kube: Any = None
@@ -227,7 +226,6 @@ class Clients:
     aws: Any = None
     readonly: bool = False
     unconnected: CockpitError | None = None
-    registry: Any = None
     ask: Callable[[str], str | None] | None = None
 
 

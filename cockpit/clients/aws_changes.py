@@ -119,7 +119,8 @@ def delete_role(aws: Aws, say: Say, role: str) -> Mapping[str, Any]:
 def create_repository(aws: Aws, say: Say, name: str) -> Mapping[str, Any]:
     """Make an ECR repository, or find it there; its address."""
     try:
-        made = aws.call("ecr", "create_repository", repositoryName=name, imageScanningConfiguration={"scanOnPush": True})["repository"]
+        tags = [{"Key": "app.kubernetes.io/managed-by", "Value": "cockpit"}]
+        made = aws.call("ecr", "create_repository", repositoryName=name, imageScanningConfiguration={"scanOnPush": True}, tags=tags)["repository"]
         return {"repository_uri": made["repositoryUri"]}
     except Conflict:
         return {"repository_uri": next(one.uri for one in aws_facts.repositories(aws) if one.name == name)}

@@ -9,6 +9,7 @@ import pytest
 
 from actions.core import Clients, load, parse
 from cockpit.errors import ActionFailed, Forbidden, NoKubeconfig, Unreachable
+from cockpit.programs import install_line
 from cockpit.snapshot import Snapshot
 from tests.actions.pictures import FakeKube
 
@@ -69,7 +70,8 @@ def test_programs_tell_their_version_or_how_they_are_installed() -> None:
     found = rows(Clients(shell=Machine(kubectl="clientVersion:\n  gitVersion: v1.34.0\n", helm=ActionFailed("broken"))), only="installed")
     assert (found["kubectl"]["state"], found["kubectl"]["detail"]) == ("ok", "1.34.0")
     assert (found["helm"]["state"], found["helm"]["detail"]) == ("unknown", "broken")
-    assert found["terraform"]["state"] == "missing" and "yum install" in found["terraform"]["remedy"] and "vpc" in found["terraform"]["disables"]
+    assert (found["terraform"]["state"], found["terraform"]["remedy"]) == ("missing", install_line("terraform"))
+    assert "vpc" in found["terraform"]["disables"]
 
 
 def test_without_a_cluster_it_says_so_and_tells_the_rest() -> None:
