@@ -115,7 +115,7 @@ class Ground(App[int]):
         context.put(status.context_parts(self.place, self.scene))
         faults = [fault for name in ("cluster", "jobs", "nodepools", "efa") for fault in self.panes[name].order.newest_faults()]
         caution.put(status.caution_parts(status.cautions(self.scene, faults), self.desk.last_command, self.terminal_size.width - 2))
-        keys.put(status.key_parts(self.footer()))
+        keys.put(status.key_parts(self.footer(), self.terminal_size.width - 2))
 
     def _place(self) -> Place:
         kube = self.session.kube if self.session is not None else None

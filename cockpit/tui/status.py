@@ -15,6 +15,7 @@ from cockpit.tui.lines import content, padded
 from cockpit.tui.views import Scene
 
 SEPARATOR: Part = (" · ", Tone.MUTED)
+GAP = "   "
 WEIGHTY = frozenset({"api", "nodes", "pods", "jobs"})
 """Named first when several are not well."""
 QUIET_SOURCES = frozenset({"served", "prices", "queues", "progress", "lastwords", "events", "volumeclaims", "priorities"})
@@ -168,10 +169,21 @@ def both_ends(text: str, width: int) -> str:
     return padded(first, room) + semicolon + last
 
 
-def key_parts(keys: Iterable[tuple[str, str, bool]]) -> list[Part]:
-    """The footer out of (key, word, enabled); a disabled one is dim."""
+def key_parts(keys: Iterable[tuple[str, str, bool]], width: int) -> list[Part]:
+    """The footer out of (key, word, enabled), as wide as the line; a disabled one is dim. The last, which tells of the others, is never left out."""
+    *others, last = keys
     parts: list[Part] = []
-    for key, word, enabled in keys:
-        gap: Part = ("   " if parts else "", Tone.PLAIN)
-        parts += [gap, (key, Tone.INFO if enabled else Tone.TRACK), (f" {word}", Tone.PLAIN if enabled else Tone.TRACK)]
-    return parts
+    room = width - len(GAP) - len(" ".join(last[:2]))
+    for index, one in enumerate(others):
+        words = _key(one, GAP if parts else "")
+        room -= sum(len(text) for text, _ in words)
+        if room < (len(GAP) + 1 if index + 1 < len(others) else 0):
+            parts.append((f"{GAP}…", Tone.TRACK))
+            break
+        parts += words
+    return parts + _key(last, GAP if parts else "")
+
+
+def _key(one: tuple[str, str, bool], gap: str) -> list[Part]:
+    key, word, enabled = one
+    return [(gap, Tone.PLAIN), (key, Tone.INFO if enabled else Tone.TRACK), (f" {word}", Tone.PLAIN if enabled else Tone.TRACK)]
